@@ -1,0 +1,2 @@
+//! Load generator for relays.
+fn main() {}

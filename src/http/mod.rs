@@ -1,0 +1,56 @@
+//! Heads, framing, relay domains and canned answers: pure functions of bytes, no sockets in sight.
+//!
+//! Everything refers into the original bytes by [`Span`], so a head is parsed where it landed and sent on from
+//! there. Nothing here allocates.
+
+pub mod canned;
+pub mod cuts;
+pub mod domain;
+pub mod framing;
+pub mod request;
+pub mod response;
+
+pub use canned::Refusal;
+pub use cuts::Cuts;
+pub use framing::Body;
+pub use request::{Dialect, Method, Registration, RequestHead};
+pub use response::ResponseHead;
+
+/// A range of bytes inside a head, counted from the head's first byte. Heads are at most 65,535 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u16,
+    /// One past the last byte.
+    pub end: u16,
+}
+
+impl Span {
+    /// The bytes of `head` that this span covers.
+    pub fn of(self, head: &[u8]) -> &[u8] {
+        &head[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    /// Whether the span covers nothing.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// What a parser made of the bytes so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parse<T> {
+    /// A whole head.
+    Complete(T),
+    /// Nothing wrong so far, but the blank line has not arrived.
+    Partial,
+}
+
+/// HTTP version of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}

@@ -1,0 +1,4 @@
+//! The `ringback` command line.
+fn main() -> std::process::ExitCode {
+    ringback::cli::run()
+}
