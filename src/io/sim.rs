@@ -4,9 +4,6 @@
 //! decided by the world's seed: in which order completions come, how many bytes a call moves, how long mail
 //! travels. The same seed gives the same run. A shard that breaks a rule of [`Io`] (closes a descriptor with
 //! something armed, releases a buffer twice, uses a descriptor after closing it) panics at once, with the seed.
-//!
-//! Whoever drives a shard calls [`Sim::hand_over`] with each event just before the shard sees it: until then
-//! the operation counts as armed, because the shard cannot know better.
 
 mod armed;
 mod conn;
@@ -37,8 +34,8 @@ pub struct Sim<M> {
     now: Millis,
     pool: Pool,
     pipes: Pipes,
-    /// Whether the last turn kept something back.
-    kept_back: bool,
+    /// Whether the last turn brought something, or kept something back.
+    busy: bool,
 }
 
 impl<M> Sim<M> {
@@ -49,27 +46,12 @@ impl<M> Sim<M> {
             let pool = Pool::new(tuning.buffers, tuning.buffer_bytes);
             (pool, Pipes::new(tuning.pipes, tuning.pipe_bytes), state.now)
         };
-        Sim { world, number, now, pool, pipes, kept_back: false }
+        Sim { world, number, now, pool, pipes, busy: false }
     }
 
-    /// Tells the world that the shard is about to be handed `event`.
-    pub fn hand_over(&mut self, event: &Event<M>) {
-        let (key, armed) = match event {
-            Event::Readable { key } => (*key, Armed::PollIn),
-            Event::Writable { key } => (*key, Armed::PollOut),
-            Event::Received { key, more: false, .. } | Event::Ended { key, .. } => (*key, Armed::Stream),
-            _ => return,
-        };
-        let mut state = self.state();
-        if !state.shards[self.number].table.hand_over(key, armed) {
-            state.fault(&format!("the last event of {armed:?} for {key:?} was handed over twice"));
-        }
-        state.note(|| format!("shard {}: handles the end of {armed:?} {}", self.number, state::name(key)));
-    }
-
-    /// Whether the last turn could have brought more.
-    pub fn kept_back(&self) -> bool {
-        self.kept_back
+    /// Whether the last turn brought something or could have: another one is due before the clock goes on.
+    pub fn busy(&self) -> bool {
+        self.busy
     }
 
     /// Says what the shard has on loan, if anything.
@@ -112,16 +94,11 @@ impl<M> Io for Sim<M> {
         self.now
     }
 
-    fn turn(&mut self, until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
+    fn turn(&mut self, _until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
         let mut state = self.world.0.borrow_mut();
         self.now = state.now;
         let before = events.len();
-        self.kept_back = state.turn(self.number, &mut self.pool, events);
-        if events.len() == before && !self.kept_back {
-            let line = |state: &State<M>| format!("shard {}: sleeps {}", self.number, state.until(until));
-            let line = line(&state);
-            state.note(|| line);
-        }
+        self.busy = state.turn(self.number, &mut self.pool, events) | (events.len() > before);
         Ok(())
     }
 

@@ -261,9 +261,8 @@ pub fn run(seed: u64, fault: Fault) {
             active |= speaker.step(&world, &mut random);
         }
         io.turn(None, &mut events).expect("the simulator's turns never fail");
-        active |= !events.is_empty() || io.kept_back();
+        active |= io.busy();
         for event in events.drain(..) {
-            io.hand_over(&event);
             echo.handle(&mut io, event);
         }
         echo.after_turn(&mut io);

@@ -1,7 +1,7 @@
 //! What a shard has armed, and the rules for arming.
 use super::super::{Armed, Fd, Key, Millis};
 
-/// One armed operation. It counts as armed until the shard has been handed its last event.
+/// One armed operation.
 pub(super) struct Operation {
     pub(super) key: Key,
     pub(super) fd: Fd,
@@ -10,7 +10,7 @@ pub(super) struct Operation {
     pub(super) armed: Armed,
     /// Asked to end.
     pub(super) cancelled: bool,
-    /// Its last event is made but not handed over yet.
+    /// Its last event was brought by this turn. The shard may not have come to it yet, so a cancel is no fault.
     pub(super) ended: bool,
     /// It completes no sooner.
     pub(super) not_before: Millis,
@@ -40,7 +40,8 @@ impl Table {
             return Err(format!("{:?} is stale: the slot is at generation {latest}", operation.key));
         }
         self.generations[slot] = Some(generation);
-        for other in self.operations.iter().filter(|other| other.key.slot == operation.key.slot) {
+        let same_slot = |other: &&Operation| other.key.slot == operation.key.slot && !other.ended;
+        for other in self.operations.iter().filter(same_slot) {
             if other.key != operation.key {
                 return Err(format!(
                     "slot {slot} was used again while {:?} of {:?} is armed",
@@ -63,7 +64,8 @@ impl Table {
 
     /// Asks an operation to end.
     pub(super) fn cancel(&mut self, key: Key, armed: Armed) -> Result<(), String> {
-        let found = self.operations.iter_mut().find(|o| o.key == key && o.armed == armed);
+        // The latest: one that ended this turn may have been armed again.
+        let found = self.operations.iter_mut().rev().find(|o| o.key == key && o.armed == armed);
         match found {
             Some(operation) => {
                 operation.cancelled = true;
@@ -73,15 +75,14 @@ impl Table {
         }
     }
 
-    /// Forgets an operation whose last event the shard is being handed.
-    pub(super) fn hand_over(&mut self, key: Key, armed: Armed) -> bool {
-        let at = self.operations.iter().position(|o| o.key == key && o.armed == armed && o.ended);
-        at.map(|at| self.operations.swap_remove(at)).is_some()
+    /// Forgets the operations that ended in the turn before.
+    pub(super) fn sweep(&mut self) {
+        self.operations.retain(|operation| !operation.ended);
     }
 
     /// The first thing armed for a descriptor.
     pub(super) fn on(&self, fd: Fd) -> Option<&Operation> {
-        self.operations.iter().find(|o| o.fd == fd)
+        self.operations.iter().find(|o| o.fd == fd && !o.ended)
     }
 }
 

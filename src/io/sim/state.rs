@@ -170,7 +170,7 @@ impl<M> State<M> {
     /// A call that receives must not overtake a stream.
     pub(super) fn forbid_stream(&self, fd: Fd, doing: &str) {
         for shard in &self.shards {
-            let stream = shard.table.operations.iter().any(|o| o.fd == fd && o.armed == Armed::Stream);
+            let stream = shard.table.operations.iter().any(|o| o.fd == fd && o.armed == Armed::Stream && !o.ended);
             if stream {
                 self.fault(&format!("{doing} on {fd:?} while a stream is armed: bytes would change order"));
             }

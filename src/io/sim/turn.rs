@@ -1,5 +1,5 @@
 //! What a turn brings: anything possible by now, in any order, as much of it as the dice say.
-use super::super::{Armed, End as Ending, Event, Millis};
+use super::super::{Armed, End as Ending, Event};
 use super::conn::{End, Found};
 use super::pool::Pool;
 use super::state::{State, name};
@@ -18,6 +18,7 @@ enum Source {
 impl<M> State<M> {
     /// Appends what `shard` is told this turn. True when something was kept back that could have been told.
     pub(super) fn turn(&mut self, shard: usize, pool: &mut Pool, events: &mut Vec<Event<M>>) -> bool {
+        self.shards[shard].table.sweep();
         let mut sources = self.sources(shard, pool);
         let mut kept_back = 0;
         sources.retain(|_| {
@@ -140,11 +141,6 @@ impl<M> State<M> {
         };
         self.shards[shard].table.operations[at].ended = true;
         Event::Ended { key, end }
-    }
-
-    /// Milliseconds from now to `at`, for the trace.
-    pub(super) fn until(&self, at: Option<Millis>) -> String {
-        at.map_or_else(|| "forever".into(), |at| format!("for {} ms", at.saturating_sub(self.now)))
     }
 }
 

@@ -62,6 +62,11 @@ impl<M> World<M> {
         state.now = to;
     }
 
+    /// Makes sure that the clock stops at `at`, if that is still to come.
+    pub fn wake_at(&self, at: Millis) {
+        self.0.borrow_mut().wake_at(at);
+    }
+
     /// Adds a line to the trace, if one is kept.
     pub fn note(&self, line: impl FnOnce() -> String) {
         self.0.borrow_mut().note(line);
@@ -159,7 +164,7 @@ impl<M> World<M> {
             return Some(format!("descriptors left open: {open:?}"));
         }
         for (number, shard) in state.shards.iter().enumerate() {
-            if let Some(operation) = shard.table.operations.first() {
+            if let Some(operation) = shard.table.operations.iter().find(|operation| !operation.ended) {
                 return Some(format!("shard {number} has {:?} armed for {:?}", operation.armed, operation.key));
             }
             if shard.inbox.iter().any(|mail| !mail.is_empty()) {

@@ -1,0 +1,565 @@
+//! A scripted gateway: registers, takes requests, checks that they are its own, answers as the ledger says.
+use super::draw::Style;
+use super::payload::{answer_key, astray, payload, request_key};
+use super::plan::{Exchange, Fate, Framed, Kind, Ledger, domain_name};
+use super::wire::{Body, Framing, Head, Inbox, chunked};
+use ringback::io::Millis;
+use ringback::io::sim::{Heard, Peer, Random, World};
+
+/// The 101 that a classic gateway is told, byte for byte.
+const CLASSIC_101: &[u8] = b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Away,
+    /// Asked to be registered; a `ptth` gateway waits for its 101, a classic one for work.
+    Registering,
+    /// A classic gateway that will ask again.
+    Reposting,
+    /// Ready, with or without a request at hand.
+    Serving,
+    /// Finished sending; waits for the relay to do the same.
+    Leaving,
+}
+
+/// How a connection is left once everything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Stay,
+    Finish,
+    Close,
+    Reset,
+}
+
+struct Serving {
+    id: usize,
+    body: Body,
+    /// When to answer, if it has not been.
+    answer_at: Option<Millis>,
+    tunnel: bool,
+    opaque: bool,
+}
+
+pub struct Gateway {
+    number: usize,
+    pub domain: usize,
+    classic: bool,
+    strip: bool,
+    /// Answers at once with the same bytes and closes, reading nothing.
+    hasty: bool,
+    random: Random,
+    state: State,
+    peer: Option<Peer>,
+    /// Which of all gateways' connections this is.
+    connection: usize,
+    at: Millis,
+    dies_at: Option<Millis>,
+    speaks_at: Option<Millis>,
+    reads_from: Millis,
+    inbox: Inbox,
+    eof: bool,
+    out: Vec<u8>,
+    sent: usize,
+    style: Style,
+    leave: Leave,
+    serving: Option<Serving>,
+    retired: bool,
+}
+
+impl Gateway {
+    pub fn draw(number: usize, domain: usize, random: &mut Random, hasty: bool, calm: bool) -> Gateway {
+        Gateway {
+            number,
+            domain,
+            classic: hasty || random.chance(500),
+            strip: random.chance(300),
+            hasty,
+            at: if calm || random.chance(700) { 0 } else { random.below(1500) as Millis },
+            random: random.fork(),
+            state: State::Away,
+            peer: None,
+            connection: 0,
+            dies_at: None,
+            speaks_at: None,
+            reads_from: 0,
+            inbox: Inbox::default(),
+            eof: false,
+            out: Vec::new(),
+            sent: 0,
+            style: Style::AllAtOnce,
+            leave: Leave::Stay,
+            serving: None,
+            retired: false,
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let serving = self.serving.as_ref().map(|serving| serving.id);
+        format!(
+            "gateway {} of {}{}: {:?} {:?}, request {serving:?}",
+            self.number,
+            domain_name(self.domain),
+            if self.classic { ", classic" } else { "" },
+            self.state,
+            self.peer
+        )
+    }
+
+    /// Goes away for good.
+    pub fn retire<M>(&mut self, world: &World<M>) {
+        self.retired = true;
+        if let Some(peer) = self.peer.take() {
+            match self.random.chance(500) {
+                true => world.close(peer),
+                false => world.reset(peer),
+            }
+        }
+        self.state = State::Away;
+    }
+
+    /// Does one thing or a few. True when something happened.
+    pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
+        let now = world.now();
+        let Some(peer) = self.peer else {
+            if self.retired || now < self.at {
+                return false;
+            }
+            self.connect(world, shards, ledger);
+            return true;
+        };
+        if self.dies_at.is_some_and(|at| at <= now) {
+            self.die(world, ledger);
+            return true;
+        }
+        if self.speaks_at.is_some_and(|at| at <= now) {
+            self.speaks_at = None;
+            if self.serving.is_none() && self.state == State::Serving {
+                self.out.extend(
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").bytes(),
+                );
+                self.leave = Leave::Close;
+            }
+        }
+        let mut active = self.flush(world, peer, ledger);
+        if self.peer.is_some() && now >= self.reads_from {
+            active |= self.read(world, peer, ledger);
+        }
+        if self.peer.is_some() {
+            active |= self.act(world, ledger);
+        }
+        active
+    }
+
+    fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
+        self.peer = Some(world.connect(self.random.below(shards), 0));
+        self.connection = ledger.connections;
+        ledger.connections += 1;
+        self.state = State::Registering;
+        (self.inbox, self.eof, self.sent) = (Inbox::default(), false, 0);
+        self.out = self.registration();
+        self.style = Style::draw(&mut self.random, 1000);
+        self.leave = Leave::Stay;
+        (self.dies_at, self.speaks_at) = (None, None);
+        if !ledger.calm {
+            let soon = world.now() + self.random.below(3000) as Millis;
+            match self.random.below(8) {
+                0 => self.dies_at = Some(soon),
+                1 => self.speaks_at = Some(soon),
+                _ => {}
+            }
+            world.wake_at(soon);
+        }
+        world.note(|| format!("{} connects as {:?}", self.describe(), self.peer));
+    }
+
+    fn registration(&mut self) -> Vec<u8> {
+        let name = domain_name(self.domain);
+        let strip = if self.strip { "X-Relay-Strip-Prefix: 1\r\n" } else { "" };
+        let text = match self.classic {
+            true => format!("POST /{name} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n"),
+            false => format!(
+                "GET /{name} HTTP/1.1\r\nHost: relay.test\r\nConnection: upgrade\r\nUpgrade: ptth\r\n{strip}ALPN: h2, http%2F1.1\r\n\r\n"
+            ),
+        };
+        text.into_bytes()
+    }
+
+    /// Ends the connection, however it stands.
+    fn die<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+        let peer = self.peer.expect("connected");
+        match self.random.chance(500) {
+            true => world.close(peer),
+            false => world.reset(peer),
+        }
+        self.away(world, ledger);
+    }
+
+    fn away<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+        if let Some(serving) = self.serving.take() {
+            ledger.exchanges[serving.id].disturbed = true;
+        }
+        self.peer = None;
+        self.state = State::Away;
+        self.at = world.now() + self.random.pick(&[0, 1, 20, 500]);
+        world.wake_at(self.at);
+    }
+
+    fn flush<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
+        let rest = self.out.len() - self.sent;
+        if rest > 0 {
+            let some = self.style.some_of(&mut self.random, rest);
+            let Some(sent) = world.send(peer, &self.out[self.sent..self.sent + some]) else {
+                world.close(peer);
+                self.away(world, ledger);
+                return true;
+            };
+            self.sent += sent;
+            return sent > 0;
+        }
+        match std::mem::replace(&mut self.leave, Leave::Stay) {
+            Leave::Stay => return false,
+            Leave::Finish => {
+                world.finish(peer);
+                self.state = State::Leaving;
+                self.at = world.now() + 5000;
+                world.wake_at(self.at);
+            }
+            Leave::Close => {
+                world.close(peer);
+                if self.serving.as_ref().is_some_and(|serving| serving.body.is_done()) {
+                    // Answered as planned.
+                    let serving = self.serving.take().expect("serving");
+                    self.check_whole(world, ledger, &serving);
+                }
+                self.away(world, ledger);
+            }
+            Leave::Reset => {
+                world.reset(peer);
+                self.away(world, ledger);
+            }
+        }
+        true
+    }
+
+    fn read<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
+        if self.eof {
+            return false;
+        }
+        let most = self.random.between(1, 20_000);
+        match world.receive(peer, most, &mut self.inbox.bytes) {
+            Heard::Nothing => return false,
+            Heard::Bytes(_) => {
+                if self.random.chance(10) {
+                    self.reads_from = world.now() + self.random.below(2000) as Millis;
+                    world.wake_at(self.reads_from);
+                }
+            }
+            Heard::Eof => self.eof = true,
+            Heard::Reset => {
+                if let Some(serving) = &self.serving {
+                    self.check_part(world, ledger, serving);
+                }
+                world.close(peer);
+                self.away(world, ledger);
+            }
+        }
+        true
+    }
+
+    /// Goes on with what was received.
+    fn act<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+        match self.state {
+            State::Away => false,
+            State::Registering => self.registering(world, ledger),
+            State::Reposting => {
+                if !self.inbox.is_empty() {
+                    world.fault(&format!("{}: bytes behind a 204", self.describe()));
+                }
+                let due = world.now() >= self.at;
+                if due {
+                    (self.out, self.sent) = (self.registration(), 0);
+                    self.state = State::Registering;
+                }
+                due
+            }
+            State::Serving => self.serve(world, ledger),
+            State::Leaving => {
+                self.read_tunnel_out(world, ledger);
+                let done = self.eof || world.now() >= self.at;
+                if done && self.serving.as_ref().is_none_or(|serving| !serving.tunnel || self.eof) {
+                    if let Some(serving) = self.serving.take() {
+                        self.check_whole(world, ledger, &serving);
+                    }
+                    world.close(self.peer.expect("connected"));
+                    self.away(world, ledger);
+                    return true;
+                }
+                false
+            }
+        }
+    }
+
+    fn registering<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+        let Some(head) = Head::take(&mut self.inbox) else {
+            if self.eof {
+                world.close(self.peer.expect("connected"));
+                self.away(world, ledger);
+            }
+            return self.eof;
+        };
+        match head.status() {
+            101 => {
+                if self.classic && head.raw != CLASSIC_101 {
+                    world.fault(&format!("{}: the 101 differs", self.describe()));
+                }
+                self.state = State::Serving;
+                if self.hasty {
+                    let domain = self.domain;
+                    self.out.extend(
+                        format!("HTTP/1.1 200 OK\r\nX-Hasty: {domain}\r\nContent-Length: 5\r\n\r\nhasty").bytes(),
+                    );
+                    self.leave = Leave::Close;
+                }
+            }
+            204 if self.classic => {
+                self.state = State::Reposting;
+                let lazy = !ledger.calm && self.random.chance(200);
+                self.at = world.now() + self.random.below(if lazy { 60_000 } else { 1000 }) as Millis;
+                world.wake_at(self.at);
+            }
+            status => world.fault(&format!("{}: registration answered with {status}", self.describe())),
+        }
+        true
+    }
+
+    fn serve<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+        if self.hasty {
+            return false;
+        }
+        let Some(serving) = &mut self.serving else {
+            if let Some(head) = Head::take(&mut self.inbox) {
+                self.begin(world, ledger, &head);
+                return true;
+            }
+            if self.eof && self.leave == Leave::Stay {
+                if ledger.calm && !self.classic {
+                    world.fault(&format!("{}: the relay closed a waiting gateway", self.describe()));
+                }
+                self.leave = Leave::Close;
+                return true;
+            }
+            return false;
+        };
+        if let Err(wrong) = serving.body.feed(&mut self.inbox) {
+            world.fault(&format!("request {} at gateway {}: {wrong}", serving.id, self.number));
+        }
+        if serving.body.is_done() && !self.inbox.is_empty() {
+            world.fault(&format!("{}: more than one request at a time", self.describe()));
+        }
+        if self.eof && !serving.body.is_done() && !serving.tunnel {
+            // The client has gone away, or the relay has given up.
+            let serving = self.serving.take().expect("serving");
+            self.check_part(world, ledger, &serving);
+            self.leave = Leave::Close;
+            (self.out, self.sent) = (Vec::new(), 0);
+            return true;
+        }
+        self.answer(world, ledger) | self.complete(world, ledger)
+    }
+
+    /// Takes a request's head, after checking that it may be here.
+    fn begin<M>(&mut self, world: &World<M>, ledger: &mut Ledger, head: &Head) {
+        let who = self.describe();
+        let exchange = head.number("x-id").and_then(|id| ledger.exchanges.get_mut(id));
+        let Some(exchange) = exchange else {
+            world.fault(&format!("{who}: nobody sent {:?}", String::from_utf8_lossy(&head.raw)));
+        };
+        let id = head.number("x-id").expect("found");
+        world.note(|| format!("{who}: request {id}"));
+        if exchange.domain != self.domain {
+            world.fault(&format!("{who}: request {id} is for {}", domain_name(exchange.domain)));
+        }
+        let again = !exchange.reached.is_empty();
+        if again && (!exchange.repeatable() || exchange.answered || !exchange.disturbed) {
+            world.fault(&format!("{who}: request {id} must not be sent again: {exchange:?}"));
+        }
+        exchange.reached.push(self.connection);
+        exchange.disturbed = false;
+        if let Some(wrong) = self.head_fault(exchange, head) {
+            world.fault(&format!("{who}: request {id}: {wrong}: {:?}", String::from_utf8_lossy(&head.raw)));
+        }
+        let tunnel = exchange.is_tunnel() && exchange.answer.status != 403;
+        let framing = if exchange.is_tunnel() { Framing::Done } else { head.framing(false) };
+        let opaque = exchange.answer.opaque && self.classic;
+        let delay = self.random.pick(&[0, 0, 0, 5, 50, 1000]);
+        let early = exchange.answer.early && !opaque;
+        let body = Body::new(framing);
+        let answer_at = Some(if early || body.is_done() { world.now() + delay } else { Millis::MAX });
+        world.wake_at(world.now() + delay);
+        self.style = Style::draw(&mut self.random, exchange.answer.len + 500);
+        if exchange.expect && !early && self.random.chance(600) {
+            self.out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.serving = Some(Serving { id, body, answer_at, tunnel, opaque });
+    }
+
+    fn head_fault(&self, exchange: &Exchange, head: &Head) -> Option<&'static str> {
+        if self.classic {
+            return (head.raw != exchange.head).then_some("changed on its way to a classic gateway");
+        }
+        if head.header("x-forwarded-for").is_none() {
+            return Some("no X-Forwarded-For");
+        }
+        let upgrade = exchange.kind == Kind::Upgrade;
+        if head.header("upgrade").is_some() != upgrade {
+            return Some("Upgrade lost or made up");
+        }
+        (head.connection("close") || head.connection("keep-alive")).then_some("hop-by-hop header")
+    }
+
+    /// Answers, when it is time.
+    fn answer<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+        let serving = self.serving.as_mut().expect("serving");
+        let Some(at) = serving.answer_at else { return false };
+        if world.now() < at && !(at == Millis::MAX && serving.body.is_done()) {
+            return false;
+        }
+        serving.answer_at = None;
+        let id = serving.id;
+        let exchange = &mut ledger.exchanges[id];
+        let answer = exchange.answer;
+        if answer.fate == Fate::Never {
+            return true;
+        }
+        if answer.fate == Fate::None {
+            self.leave = if answer.by_reset { Leave::Reset } else { Leave::Close };
+            self.fail(ledger);
+            return true;
+        }
+        exchange.answered = true;
+        let mut bytes = self.response(exchange, id);
+        self.leave = self.leave_after(exchange);
+        if answer.fate == Fate::Cut {
+            bytes.truncate(self.random.below(bytes.len()).max(1));
+            self.leave = if answer.by_reset { Leave::Reset } else { Leave::Close };
+            self.fail(ledger);
+        }
+        self.out.extend(bytes);
+        true
+    }
+
+    /// The request at hand ends badly as soon as everything is sent.
+    fn fail(&mut self, ledger: &mut Ledger) {
+        let serving = self.serving.take().expect("serving");
+        ledger.exchanges[serving.id].disturbed = true;
+        self.dies_at = None;
+    }
+
+    fn leave_after(&mut self, exchange: &Exchange) -> Leave {
+        let serving = self.serving.as_ref().expect("serving");
+        let until_close = exchange.answer.framed == Framed::UntilClose && has_body(exchange) || serving.opaque;
+        match serving.tunnel || until_close || exchange.answer.close || self.eof {
+            // Closing with the request unread would be a reset, which is another story.
+            true if serving.tunnel || !serving.body.is_done() => Leave::Finish,
+            true if self.random.chance(500) => Leave::Finish,
+            true => Leave::Close,
+            false => Leave::Stay,
+        }
+    }
+
+    fn response(&mut self, exchange: &Exchange, id: usize) -> Vec<u8> {
+        let serving = self.serving.as_ref().expect("serving");
+        let answer = exchange.answer;
+        let bytes = payload(answer_key(id), answer.len);
+        if serving.opaque {
+            return [format!("OPAQUE {id}\n").as_bytes(), &bytes].concat();
+        }
+        let mut out = Vec::new();
+        for interim in 0..if exchange.http10 { 0 } else { answer.interim } {
+            out.extend(format!("HTTP/1.1 103 Early Hints\r\nX-Hint: {interim}\r\n\r\n").bytes());
+        }
+        let mut head = match exchange.kind {
+            _ if !serving.tunnel => format!("HTTP/1.1 {} Fine\r\n", answer.status),
+            Kind::Connect => "HTTP/1.1 200 OK\r\n".to_owned(),
+            _ => "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n".to_owned(),
+        };
+        head += &format!("X-Id: {id}\r\nX-Domain: {}\r\n", self.domain);
+        if answer.close && !serving.tunnel {
+            head += "Connection: close\r\n";
+        }
+        let body = !serving.tunnel && has_body(exchange);
+        let chunks = body && answer.framed == Framed::Chunked && !exchange.http10;
+        if chunks {
+            head += "Transfer-Encoding: chunked\r\n";
+        } else if body && answer.framed != Framed::UntilClose {
+            head += &format!("Content-Length: {}\r\n", answer.len);
+        }
+        out.extend((head + "\r\n").bytes());
+        if chunks {
+            let largest = self.random.pick(&[500, 5000, 100_000]);
+            let trailer = self.random.chance(300).then_some("X-Trailer: down");
+            let random = &mut self.random;
+            out.extend(chunked(&bytes, trailer, |rest| random.between(1, rest.min(largest))));
+        } else if body || serving.tunnel {
+            out.extend(bytes);
+        }
+        out
+    }
+
+    /// Ends the exchange when both its directions have ended.
+    fn complete<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+        let serving = self.serving.as_mut().expect("serving");
+        if serving.tunnel {
+            return self.read_tunnel_out(world, ledger);
+        }
+        let answered = serving.answer_at.is_none() && ledger.exchanges[serving.id].answered;
+        if !answered || !serving.body.is_done() || self.sent < self.out.len() || self.leave != Leave::Stay {
+            return false;
+        }
+        let serving = self.serving.take().expect("serving");
+        self.check_whole(world, ledger, &serving);
+        (self.out, self.sent) = (Vec::new(), 0);
+        self.inbox = Inbox::default();
+        true
+    }
+
+    /// Takes what came through a tunnel, or behind a final answer.
+    fn read_tunnel_out<M>(&mut self, world: &World<M>, ledger: &Ledger) -> bool {
+        let Some(serving) = &mut self.serving else { return false };
+        if !serving.tunnel {
+            let _ = serving.body.feed(&mut self.inbox);
+            return false;
+        }
+        let there = self.inbox.rest().len();
+        if serving.answer_at.is_some() && there > 0 {
+            world.fault(&format!("gateway {}: tunnel bytes before the answer", self.number));
+        }
+        serving.body.bytes.extend(self.inbox.take(there));
+        let want = payload(request_key(serving.id), ledger.exchanges[serving.id].len);
+        if there > 0 && let Some(wrong) = astray(&serving.body.bytes, &want) {
+            world.fault(&format!("tunnel {} at gateway {}: {wrong}", serving.id, self.number));
+        }
+        there > 0
+    }
+
+    fn check_whole<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
+        self.check_part(world, ledger, serving);
+        let exchange = &ledger.exchanges[serving.id];
+        let cut = serving.body.bytes.len() < exchange.len && exchange.kind != Kind::Get;
+        if cut && (serving.body.is_done() || serving.tunnel) && !exchange.client_quits {
+            world.fault(&format!("{}: request {} arrived cut", self.describe(), serving.id));
+        }
+    }
+
+    fn check_part<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
+        let want = payload(request_key(serving.id), ledger.exchanges[serving.id].len);
+        if let Some(wrong) = astray(&serving.body.bytes, &want) {
+            world.fault(&format!("{}: the body of request {} {wrong}", self.describe(), serving.id));
+        }
+    }
+}
+
+/// Whether the answer to this may have a body.
+pub fn has_body(exchange: &Exchange) -> bool {
+    exchange.kind != Kind::Head && !matches!(exchange.answer.status, 204 | 304)
+}
