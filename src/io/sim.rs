@@ -51,7 +51,7 @@ impl<M> Sim<M> {
 
     /// Whether the last turn brought something or could have: another one is due before the clock goes on.
     pub fn busy(&self) -> bool {
-        self.busy
+        self.busy || self.world.0.borrow().shards[self.number].stirred
     }
 
     /// Says what the shard has on loan, if anything.
@@ -98,6 +98,7 @@ impl<M> Io for Sim<M> {
         let mut state = self.world.0.borrow_mut();
         self.now = state.now;
         let before = events.len();
+        state.shards[self.number].stirred = false;
         self.busy = state.turn(self.number, &mut self.pool, events) | (events.len() > before);
         Ok(())
     }
@@ -109,6 +110,7 @@ impl<M> Io for Sim<M> {
             state.fault("accept at a listener that accepts already or is closed");
         }
         listener.accepting = true;
+        state.shards[self.number].stirred = true;
     }
 
     fn stop_accepting(&mut self) {
@@ -139,6 +141,7 @@ impl<M> Io for Sim<M> {
     fn cancel(&mut self, key: Key, armed: Armed) {
         let mut state = self.state();
         state.note(|| format!("shard {}: cancel {armed:?} {}", self.number, state::name(key)));
+        state.shards[self.number].stirred = true;
         if let Err(wrong) = state.shards[self.number].table.cancel(key, armed) {
             state.fault(&wrong);
         }
@@ -193,6 +196,15 @@ impl<M> Io for Sim<M> {
     fn release(&mut self, buf: Buf) {
         let released = self.pool.release(buf);
         self.expect(released);
+    }
+
+    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf> {
+        let len = bytes.len().min(self.pool.size());
+        (self.pool.free() > 0).then(|| self.pool.lend(len, |out| out.copy_from_slice(&bytes[..len])))
+    }
+
+    fn buffer_size(&self) -> usize {
+        self.pool.size()
     }
 
     fn buffers(&self) -> (usize, usize) {

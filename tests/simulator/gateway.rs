@@ -414,7 +414,9 @@ impl Gateway {
         if head.header("upgrade").is_some() != upgrade {
             return Some("Upgrade lost or made up");
         }
-        (head.connection("close") || head.connection("keep-alive")).then_some("hop-by-hop header")
+        // To HTTP/1.0 the relay speaks of its own hop.
+        let kept = head.connection("keep-alive") && !exchange.http10;
+        (head.connection("close") || kept).then_some("hop-by-hop header")
     }
 
     /// Answers, when it is time.

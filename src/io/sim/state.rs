@@ -26,6 +26,8 @@ pub(super) struct Shard<M> {
     pub(super) listeners: Vec<Listener>,
     /// Mail on its way here, by sender; the last sender is the outside. Times never go down.
     pub(super) inbox: Vec<VecDeque<(Millis, M)>>,
+    /// Something was armed or cancelled since the last turn, and may be done already.
+    pub(super) stirred: bool,
 }
 
 pub(super) struct State<M> {
@@ -48,6 +50,7 @@ impl<M> State<M> {
             table: Table::default(),
             listeners: (0..tuning.listeners).map(|_| Listener::default()).collect(),
             inbox: (0..=shards).map(|_| VecDeque::new()).collect(),
+            stirred: false,
         };
         State {
             seed,
@@ -162,6 +165,7 @@ impl<M> State<M> {
         self.note(|| format!("shard {shard}: arm {armed:?} {fd:?} {}", name(key)));
         let operation =
             Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
+        self.shards[shard].stirred = true;
         if let Err(wrong) = self.shards[shard].table.arm(operation) {
             self.fault(&wrong);
         }
