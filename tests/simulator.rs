@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Seeds that plain `cargo test` runs; `RINGBACK_SEEDS` says otherwise.
 const SEEDS: u64 = 2000;
+/// Lines of trace that a failure comes with; `RINGBACK_TRACE` says otherwise.
+const TRACE_LINES: u64 = 60;
 /// Threads that share them.
 const THREADS: usize = 2;
 
@@ -32,8 +34,9 @@ fn failure(run: impl FnOnce()) -> Option<String> {
 
 /// Runs a seed with a trace. Says what went wrong and what happened before, if anything did.
 fn replay(seed: u64) -> Option<String> {
+    let lines = number("RINGBACK_TRACE").unwrap_or(TRACE_LINES) as usize;
     let world = RefCell::new(None::<World<_>>);
-    let wrong = failure(|| simulator::run::run(seed, true, |made| *world.borrow_mut() = Some(made)))?;
+    let wrong = failure(|| simulator::run::run(seed, lines, |made| *world.borrow_mut() = Some(made)))?;
     let trace = world.take().map(|world| world.take_trace()).unwrap_or_default();
     Some(format!("{}\n\n{wrong}\n", trace.join("\n")))
 }
@@ -65,7 +68,7 @@ fn shards_keep_their_promises_whatever_the_seed() {
                     if seed >= last {
                         return;
                     }
-                    if let Some(wrong) = failure(|| simulator::run::run(seed, false, |_| {})) {
+                    if let Some(wrong) = failure(|| simulator::run::run(seed, 0, |_| {})) {
                         failed.lock().expect("not poisoned").push((seed, wrong));
                         stop.store(!all, Relaxed);
                     }

@@ -27,6 +27,9 @@ use std::cell::RefMut;
 use std::io;
 use std::net::SocketAddr;
 
+/// Bytes that a connection takes at once when nothing is under way on it.
+const SURE_ROOM: usize = 512;
+
 /// One shard's door to a simulated world.
 pub struct Sim<M> {
     world: World<M>,
@@ -70,6 +73,14 @@ impl<M> Sim<M> {
     /// The value, or the end of the simulation.
     fn expect<T>(&self, result: Result<T, String>) -> T {
         result.unwrap_or_else(|wrong| self.world.fault(&wrong))
+    }
+
+    /// How many of `whole` bytes a send takes at most. A few always fit when nothing before them is unread: no
+    /// kernel has a send buffer so small.
+    fn limit(state: &mut State<M>, conn: usize, whole: usize) -> usize {
+        let least = if state.conns[conn].has_sent_all(End::Near) { SURE_ROOM } else { 0 };
+        let some = if Self::balks(state) { 0 } else { Self::some_of(state, whole) };
+        some.max(whole.min(least))
     }
 
     /// How many of `whole` bytes a call moves.
@@ -179,7 +190,7 @@ impl<M> Io for Sim<M> {
             state.fault(&format!("send of {} parts", parts.len()));
         }
         let whole = parts.iter().map(|part| part.len()).sum();
-        let limit = if Self::balks(state) { 0 } else { Self::some_of(state, whole) };
+        let limit = Self::limit(state, conn, whole);
         let slices: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         let sent = state.send(conn, End::Near, &slices, limit);
         state.note(|| format!("shard {}: send {fd:?}: {sent:?} of {whole}", self.number));
@@ -257,7 +268,7 @@ impl<M> Io for Sim<M> {
             Err(wrong) => state.fault(&wrong),
         };
         let whole = content.len().min(max);
-        let limit = if Self::balks(state) { 0 } else { Self::some_of(state, whole) };
+        let limit = Self::limit(state, conn, whole);
         let bytes = &content.make_contiguous()[..limit];
         let spliced = match state.send(conn, End::Near, &[bytes], limit) {
             None => {

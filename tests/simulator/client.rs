@@ -175,9 +175,6 @@ impl Client {
             return false;
         }
         let some = live.style.some_of(&mut self.random, limit - live.sent);
-        while live.since.len() < live.places.len() && live.places[live.since.len()].start <= live.sent {
-            live.since.push(world.now());
-        }
         match world.send(live.peer, &live.out[live.sent..live.sent + some]) {
             None => {
                 live.mute = true;
@@ -185,6 +182,9 @@ impl Client {
             }
             Some(sent) => {
                 live.sent += sent;
+                while live.since.len() < live.places.len() && live.places[live.since.len()].start < live.sent {
+                    live.since.push(world.now());
+                }
                 sent > 0
             }
         }
@@ -356,16 +356,14 @@ impl Client {
         let unfinished = live.sent < live.places[live.at].start;
         if live.closing && unfinished {
             live.mute = true;
-            exchange.client_quits = true;
         }
+        // Answered early: the relay may close without having said so.
+        live.closing |= unfinished || exchange.answer.early;
+        exchange.client_quits |= live.closing && unfinished;
         let last = live.at == live.script.requests.len() && !live.script.garbage;
         if live.closing || !last || live.script.idles || live.script.half_close && !live.mute {
             return;
         }
-        if unfinished && live.sent > live.places[live.at - 1].head_end {
-            return;
-        }
-        ledger.exchanges[id].client_quits = unfinished;
         world.close(live.peer);
         self.next(world);
     }
@@ -424,12 +422,14 @@ impl Client {
                 // A hasty gateway's answer taken for a tunnel's.
                 whole = reply.head.header("x-hasty").is_some();
             }
-            if reply.body.framing == Framing::UntilClose && !whole && !reset {
+            if reply.body.framing == Framing::UntilClose && !whole && !reset && exchange.reset {
                 world.fault(&format!("{who}: answer {id} cut, but its end looks like one"));
             }
         }
         exchange.result = Some(if whole { "answered" } else { "cut" });
-        if ledger.calm && (!whole || reset) {
+        // What was sent behind a request that is answered by something else than HTTP makes the gateway reset.
+        let more_sent = live.raw.is_some() && live.places[live.at + 1].start < live.sent;
+        if ledger.calm && (!whole || reset && !more_sent) {
             world.fault(&format!("{who}: request {id} came to nothing (whole {whole}, reset {reset}): {exchange:?}"));
         }
     }
@@ -503,7 +503,7 @@ fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &Ledger, id: 
 }
 
 fn check_body<M>(world: &World<M>, who: &str, exchange: &Exchange, id: usize, got: &[u8], complete: bool) {
-    let expected = has_body(exchange) || exchange.is_tunnel();
+    let expected = has_body(exchange) || exchange.is_tunnel() || exchange.answer.opaque && !complete;
     let len = if expected { exchange.answer.len } else { 0 };
     let want = payload(answer_key(id), len);
     if let Some(wrong) = astray(got, &want) {

@@ -70,6 +70,7 @@ pub fn exchange(random: &mut Random, domains: usize, calm: bool, may_tunnel: boo
         reached: Vec::new(),
         answered: false,
         disturbed: false,
+        reset: false,
         client_quits: false,
         result: None,
     }

@@ -236,7 +236,7 @@ impl Speaker {
 /// Runs one seed; panics when something is wrong.
 pub fn run(seed: u64, fault: Fault) {
     let mut random = Random::new(seed);
-    let world: World<()> = World::new(seed, Tuning::draw(&mut random, 128), 1, false);
+    let world: World<()> = World::new(seed, Tuning::draw(&mut random, 128), 1, 0);
     let mut io = world.shard(0);
     let mut echo = Echo { fault: Some(fault), ..Echo::default() };
     io.accept(0);

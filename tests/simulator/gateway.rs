@@ -342,7 +342,7 @@ impl Gateway {
                 return true;
             }
             if self.eof && self.leave == Leave::Stay {
-                if ledger.calm && !self.classic {
+                if ledger.calm && !ledger.ending && !self.classic {
                     world.fault(&format!("{}: the relay closed a waiting gateway", self.describe()));
                 }
                 self.leave = Leave::Close;
@@ -353,7 +353,15 @@ impl Gateway {
         if let Err(wrong) = serving.body.feed(&mut self.inbox) {
             world.fault(&format!("request {} at gateway {}: {wrong}", serving.id, self.number));
         }
-        if serving.body.is_done() && !self.inbox.is_empty() {
+        let raw = serving.tunnel || serving.opaque;
+        if serving.opaque && serving.body.is_done() {
+            let behind = String::from_utf8_lossy(self.inbox.rest());
+            let stray = behind.split("X-Domain: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok());
+            if stray.is_some_and(|domain: usize| domain != self.domain) {
+                world.fault(&format!("{}: handed another domain's request: {behind:?}", self.describe()));
+            }
+        }
+        if !raw && serving.body.is_done() && !self.inbox.is_empty() {
             world.fault(&format!("{}: more than one request at a time", self.describe()));
         }
         if self.eof && !serving.body.is_done() && !serving.tunnel {
@@ -444,6 +452,7 @@ impl Gateway {
         if answer.fate == Fate::Cut {
             bytes.truncate(self.random.below(bytes.len()).max(1));
             self.leave = if answer.by_reset { Leave::Reset } else { Leave::Close };
+            ledger.exchanges[id].reset = answer.by_reset;
             self.fail(ledger);
         }
         self.out.extend(bytes);
@@ -510,7 +519,7 @@ impl Gateway {
 
     /// Ends the exchange when both its directions have ended.
     fn complete<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
-        let serving = self.serving.as_mut().expect("serving");
+        let Some(serving) = &self.serving else { return false };
         if serving.tunnel {
             return self.read_tunnel_out(world, ledger);
         }
@@ -547,7 +556,7 @@ impl Gateway {
     fn check_whole<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
         self.check_part(world, ledger, serving);
         let exchange = &ledger.exchanges[serving.id];
-        let cut = serving.body.bytes.len() < exchange.len && exchange.kind != Kind::Get;
+        let cut = serving.body.bytes.len() < exchange.len && (serving.tunnel || exchange.kind == Kind::Post);
         if cut && (serving.body.is_done() || serving.tunnel) && !exchange.client_quits {
             world.fault(&format!("{}: request {} arrived cut", self.describe(), serving.id));
         }

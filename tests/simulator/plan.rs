@@ -73,6 +73,8 @@ pub struct Exchange {
     pub answered: bool,
     /// Whether the gateway that has it now met its end.
     pub disturbed: bool,
+    /// Whether that was a reset, which the client must be able to see.
+    pub reset: bool,
     /// Whether its client goes away before the end.
     pub client_quits: bool,
     /// What the client made of it.
@@ -102,6 +104,8 @@ pub struct Ledger {
     pub exchanges: Vec<Exchange>,
     /// Domains that have gateways.
     pub domains: usize,
+    /// Whether the relay is being ended.
+    pub ending: bool,
     /// Connections that gateways have made.
     pub connections: usize,
     /// Whether nothing goes wrong but what the simulated kernel may do: then every request must succeed.
@@ -122,7 +126,7 @@ impl Ledger {
         let mut exchange = self.exchanges[id].clone();
         exchange.reached.clear();
         (exchange.answered, exchange.disturbed, exchange.result) = (false, false, None);
-        exchange.client_quits = false;
+        (exchange.client_quits, exchange.reset) = (false, false);
         self.enter(exchange, random)
     }
 }

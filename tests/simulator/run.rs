@@ -29,8 +29,8 @@ struct Simulation {
 }
 
 /// Prepares a seed's world and tells the caller of it, so that its trace outlives a panic; then runs it.
-pub fn run(seed: u64, traced: bool, tell: impl FnOnce(World<Letter>)) {
-    let mut simulation = Simulation::draw(seed, traced);
+pub fn run(seed: u64, trace_lines: usize, tell: impl FnOnce(World<Letter>)) {
+    let mut simulation = Simulation::draw(seed, trace_lines);
     tell(simulation.world.clone());
     simulation.serve();
     simulation.end();
@@ -57,14 +57,14 @@ fn config(random: &mut Random, tuning: &Tuning, calm: bool) -> Config {
 }
 
 impl Simulation {
-    fn draw(seed: u64, traced: bool) -> Simulation {
+    fn draw(seed: u64, trace_lines: usize) -> Simulation {
         let mut random = Random::new(!seed);
         let calm = random.chance(400);
         let tuning = Tuning::draw(&mut random, 1024);
         let config = Arc::new(config(&mut random, &tuning, calm));
         config.validate().expect("a configuration that works");
         let count = random.between(1, 3);
-        let world = World::new(seed, tuning, count, traced);
+        let world = World::new(seed, tuning, count, trace_lines);
         let shared = Arc::new(Shared::default());
         let shard = |number| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
@@ -152,6 +152,7 @@ impl Simulation {
     fn end(&mut self) {
         let ending = self.random.below(3);
         self.world.note(|| format!("the end begins: {}", ["leave", "drain", "stop"][ending]));
+        self.ledger.ending = ending > 0;
         for shard in 0..self.shards.len() {
             match ending {
                 0 => {}

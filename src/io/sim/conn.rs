@@ -110,6 +110,11 @@ impl Conn {
         self.sides[end as usize].dead
     }
 
+    /// Whether everything that `end` has sent was received.
+    pub(super) fn has_sent_all(&self, end: End) -> bool {
+        !self.flows[end.other() as usize].has_unread()
+    }
+
     /// What receiving would find.
     pub(super) fn look(&self, end: End) -> Found {
         let side = &self.sides[end as usize];

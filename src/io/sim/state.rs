@@ -11,9 +11,6 @@ use std::net::SocketAddr;
 /// Descriptors below are taken, as in a real process.
 const FIRST_FD: usize = 3;
 
-/// Lines of the trace that are kept.
-const TRACE_LINES: usize = 60;
-
 #[derive(Default)]
 pub(super) struct Listener {
     pub(super) accepting: bool,
@@ -41,11 +38,13 @@ pub(super) struct State<M> {
     /// Connection behind each descriptor.
     fds: Vec<Option<usize>>,
     pub(super) shards: Vec<Shard<M>>,
-    trace: Option<VecDeque<String>>,
+    trace: VecDeque<String>,
+    /// How many of the last lines are kept.
+    trace_lines: usize,
 }
 
 impl<M> State<M> {
-    pub(super) fn new(seed: u64, tuning: Tuning, shards: usize, traced: bool) -> State<M> {
+    pub(super) fn new(seed: u64, tuning: Tuning, shards: usize, trace_lines: usize) -> State<M> {
         let shard = || Shard {
             table: Table::default(),
             listeners: (0..tuning.listeners).map(|_| Listener::default()).collect(),
@@ -60,7 +59,8 @@ impl<M> State<M> {
             conns: Vec::new(),
             fds: vec![None; FIRST_FD],
             shards: (0..shards).map(|_| shard()).collect(),
-            trace: traced.then(VecDeque::new),
+            trace: VecDeque::new(),
+            trace_lines,
             tuning,
         }
     }
@@ -72,16 +72,16 @@ impl<M> State<M> {
 
     /// Adds a line to the trace, if one is kept.
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            if trace.len() == TRACE_LINES {
-                trace.pop_front();
+        if self.trace_lines > 0 {
+            if self.trace.len() == self.trace_lines {
+                self.trace.pop_front();
             }
-            trace.push_back(format!("{:>7} {}", self.now, line()));
+            self.trace.push_back(format!("{:>7} {}", self.now, line()));
         }
     }
 
     pub(super) fn take_trace(&mut self) -> Vec<String> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default().into()
+        std::mem::take(&mut self.trace).into()
     }
 
     /// Remembers that something may become possible at `at`.

@@ -43,7 +43,7 @@ pub struct Tuning {
 impl Tuning {
     /// Draws a world whose buffers hold at least `buffer_bytes_min`.
     pub fn draw(random: &mut Random, buffer_bytes_min: usize) -> Tuning {
-        let small = random.pick(&[64, 512, 2048]);
+        let small = random.pick(&[512, 700, 2048]);
         let sizes = [small, 4096, 16_384, 65_536];
         let least = sizes[random.below(2)];
         Tuning {

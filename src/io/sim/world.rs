@@ -35,9 +35,9 @@ impl<M> Clone for World<M> {
 }
 
 impl<M> World<M> {
-    /// A world with so many shards. With `traced`, it keeps the last lines of what happens.
-    pub fn new(seed: u64, tuning: Tuning, shards: usize, traced: bool) -> World<M> {
-        World(Rc::new(RefCell::new(State::new(seed, tuning, shards, traced))))
+    /// A world with so many shards. It keeps the last `trace_lines` lines of what happens.
+    pub fn new(seed: u64, tuning: Tuning, shards: usize, trace_lines: usize) -> World<M> {
+        World(Rc::new(RefCell::new(State::new(seed, tuning, shards, trace_lines))))
     }
 
     /// The back end of one shard; to be asked for once each.
