@@ -57,6 +57,8 @@ struct Live {
     reply: Option<Reply>,
     /// Raw bytes, in a tunnel or from a gateway that does not speak HTTP.
     raw: Option<Vec<u8>>,
+    /// The gateway's half of a tunnel has ended.
+    ended: bool,
     /// The relay has said that it closes.
     closing: bool,
     style: Style,
@@ -148,6 +150,7 @@ impl Client {
             at: 0,
             reply: None,
             raw: None,
+            ended: false,
             closing: false,
             since: Vec::new(),
             continue_at: None,
@@ -192,6 +195,13 @@ impl Client {
 
     fn hear<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
         let Some(live) = &mut self.live else { return false };
+        if live.ended {
+            // The other half goes on until everything is said.
+            if live.finished || live.mute {
+                self.over(world, ledger, false);
+            }
+            return self.live.is_none();
+        }
         if world.now() < live.wait_until {
             return false;
         }
@@ -199,6 +209,7 @@ impl Client {
         let heard = world.receive(live.peer, most, &mut live.inbox.bytes);
         match heard {
             Heard::Nothing => return false,
+            Heard::Eof if live.raw.is_some() && !live.finished && !live.mute => live.ended = true,
             Heard::Eof => self.over(world, ledger, false),
             Heard::Reset => self.over(world, ledger, true),
             Heard::Bytes(count) => {
@@ -473,7 +484,8 @@ fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &Ledger, id: 
     let fault = |wrong: &str| world.fault(&format!("{who}: {wrong}: {:?}", String::from_utf8_lossy(&head.raw)));
     if head.header("x-relay-error").is_some() {
         let unserved = exchange.domain >= ledger.domains;
-        let excused = if unserved { head.status() == 504 } else { !ledger.calm };
+        let failed = head.status() == 502 && ledger.hasty.contains(&exchange.domain);
+        let excused = if unserved { head.status() == 504 } else { !ledger.calm || failed };
         if !excused || !matches!(head.status(), 502..=504) {
             fault(&format!("request {id} was refused without need, {exchange:?}"));
         }

@@ -104,6 +104,8 @@ pub struct Ledger {
     pub exchanges: Vec<Exchange>,
     /// Domains that have gateways.
     pub domains: usize,
+    /// Domains whose gateways close without a word.
+    pub hasty: Vec<usize>,
     /// Whether the relay is being ended.
     pub ending: bool,
     /// Connections that gateways have made.

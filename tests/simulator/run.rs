@@ -75,6 +75,7 @@ impl Simulation {
         let mut gateways = Vec::new();
         for domain in 0..ledger.domains {
             let hasty = random.chance(60);
+            ledger.hasty.extend(hasty.then_some(domain));
             for _ in 0..random.between(1, 4) {
                 gateways.push(Gateway::draw(gateways.len(), domain, &mut random, hasty, calm));
             }
