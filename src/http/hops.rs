@@ -113,7 +113,7 @@ pub(super) fn always(name: &[u8]) -> bool {
     match name.len() {
         2 => name.eq_ignore_ascii_case(b"te"),
         10 if name.eq_ignore_ascii_case(b"keep-alive") => true,
-        0..=6 => false,
+        0..=5 => false,
         _ => name[0] | 0x20 == b'p' && name[..6].eq_ignore_ascii_case(b"proxy-"),
     }
 }

@@ -14,6 +14,8 @@ mod authority;
 mod class;
 mod faults;
 mod hops;
+#[cfg(test)]
+mod tests;
 
 pub use canned::Refusal;
 pub use cuts::Cuts;

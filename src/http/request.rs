@@ -261,7 +261,7 @@ struct Fields<'a> {
     switch: bool,
     /// The dialect that `Upgrade` names first.
     dialect: Option<Dialect>,
-    /// `X-Relay-Protocol: PTTH/1.0`.
+    /// `PTTH/1.0` in `Upgrade` or in `X-Relay-Protocol`.
     classic: bool,
     http11_offered: bool,
     strip_prefix: bool,
@@ -322,6 +322,7 @@ impl<'a> Fields<'a> {
                 _ => None,
             };
             self.dialect = self.dialect.or(dialect);
+            self.classic |= dialect == Some(Dialect::Classic);
         }
     }
 
