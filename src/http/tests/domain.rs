@@ -11,7 +11,15 @@ fn hostnames() -> Vec<String> {
 fn named(method: &str, target: &str, host: &str) -> Result<(String, String), Refusal> {
     let bytes = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let head = parse(&bytes)?;
-    let named = of(bytes.as_bytes(), &head, &hostnames())?;
+    let mut hostnames = hostnames();
+    let named = of(bytes.as_bytes(), &head, &hostnames);
+    hostnames.reverse();
+    assert_eq!(
+        of(bytes.as_bytes(), &head, &hostnames),
+        named,
+        "the order of hostnames matters"
+    );
+    let named = named?;
     let text =
         |span: crate::http::Span| String::from_utf8(span.of(bytes.as_bytes()).to_vec()).unwrap();
     Ok((text(named.name), text(named.strip)))
