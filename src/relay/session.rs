@@ -95,6 +95,8 @@ pub struct Session {
     pub keep_gateway: bool,
     /// Whether the client speaks HTTP/1.0.
     pub http10: bool,
+    /// Whether the request asks to switch protocols.
+    pub upgrade: bool,
     /// Whether any byte of the response has come.
     pub heard: bool,
     /// Client to gateway.
@@ -118,6 +120,7 @@ impl Session {
             keep_client: false,
             keep_gateway: false,
             http10: false,
+            upgrade: false,
             heard: false,
             up: Flow::new(),
             down: Flow::new(),
