@@ -15,9 +15,11 @@ pub mod park;
 mod parts;
 mod pump;
 mod registration;
+pub mod server;
 pub mod session;
 pub mod shard;
 pub mod timers;
 
 pub use config::Config;
 pub use letter::Snapshot;
+pub use server::{Relay, StartError};
