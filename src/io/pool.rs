@@ -25,9 +25,8 @@ struct Mapping {
 impl Mapping {
     fn new(len: usize) -> io::Result<Mapping> {
         // SAFETY: a fresh private mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-        }?;
+        let start =
+            unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Mapping { start, len })
     }
@@ -112,7 +111,8 @@ impl Pool {
         if self.tail != self.published {
             // SAFETY: the tail shares the first entry's reserved bytes, 2-aligned, and both sides access it
             // atomically.
-            let tail = unsafe { &*BufRingEntry::tail(self.entries.start.cast::<BufRingEntry>().as_ptr()).cast::<AtomicU16>() };
+            let tail =
+                unsafe { &*BufRingEntry::tail(self.entries.start.cast::<BufRingEntry>().as_ptr()).cast::<AtomicU16>() };
             tail.store(self.tail, Ordering::Release);
             self.published = self.tail;
         }

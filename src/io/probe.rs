@@ -58,7 +58,12 @@ fn kernel() -> Check {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     match version {
         version if version >= (6, 1) => Check::good("kernel", release),
-        _ => Check::not(Verdict::Poor, "kernel", release, "6.1 or later is what ringback is tested on; see the lines below"),
+        _ => Check::not(
+            Verdict::Poor,
+            "kernel",
+            release,
+            "6.1 or later is what ringback is tested on; see the lines below",
+        ),
     }
 }
 
@@ -85,12 +90,18 @@ fn rings() -> Vec<Check> {
     };
     let flags = match mode {
         Mode::DeferTaskrun => Check::good(NAME, "allowed, with SINGLE_ISSUER | DEFER_TASKRUN"),
-        Mode::CoopTaskrun => {
-            Check::not(Verdict::Poor, NAME, "allowed, with COOP_TASKRUN only", "Linux 6.1 or later costs less CPU a request")
-        }
-        Mode::Plain => {
-            Check::not(Verdict::Poor, NAME, "allowed, without task-run flags", "Linux 6.1 or later costs less CPU a request")
-        }
+        Mode::CoopTaskrun => Check::not(
+            Verdict::Poor,
+            NAME,
+            "allowed, with COOP_TASKRUN only",
+            "Linux 6.1 or later costs less CPU a request",
+        ),
+        Mode::Plain => Check::not(
+            Verdict::Poor,
+            NAME,
+            "allowed, without task-run flags",
+            "Linux 6.1 or later costs less CPU a request",
+        ),
     };
     let receive = match multishot_receive(ring) {
         Ok(()) => Check::good("receive", "multishot, into a provided buffer ring"),

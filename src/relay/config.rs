@@ -114,7 +114,9 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Invalid {
     /// Heads are parsed in one buffer.
-    #[error("--head-bytes-max {0} is more than --buffer-size {1}: a head must fit one buffer; lower the first or raise the second")]
+    #[error(
+        "--head-bytes-max {0} is more than --buffer-size {1}: a head must fit one buffer; lower the first or raise the second"
+    )]
     HeadLargerThanBuffer(u32, u32),
     /// Spans inside a head are 16 bits.
     #[error("--head-bytes-max {0} is out of range: give 256 to 65535")]

@@ -15,9 +15,9 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Why a relay did not start. The message says what to do.
@@ -57,6 +57,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     mode: Mode,
+    /// Closed when the last shard has ended.
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Relay {
@@ -75,6 +77,7 @@ impl Relay {
         let counters: Vec<_> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
         let epoch = Instant::now();
         let (ready, started) = mpsc::channel();
+        let (alive, ended) = mpsc::channel();
         let mut threads = Vec::new();
         for (number, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
             let seat = Seat {
@@ -85,13 +88,15 @@ impl Relay {
                 shared: Arc::clone(&shared),
                 counters: Arc::clone(&counters[number]),
                 epoch,
+                _alive: alive.clone(),
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("shard-{number}"));
             threads.push(thread.spawn(move || seat.run(&ready)).map_err(StartError::Thread)?);
         }
-        drop(ready);
-        let mut relay = Relay { addresses, post, counters, shared, threads, mode: Mode::DeferTaskrun };
+        drop((ready, alive));
+        let mut relay =
+            Relay { addresses, post, counters, shared, threads, mode: Mode::DeferTaskrun, ended: Mutex::new(ended) };
         for _ in 0..shards {
             match started.recv() {
                 Ok(Ok(mode)) => relay.mode = mode,
@@ -153,9 +158,9 @@ impl Relay {
         }
     }
 
-    /// Whether all shards have ended.
-    pub fn has_ended(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+    /// Waits until all shards have ended.
+    pub fn wait(&self) {
+        let _ = self.ended.lock().map(|ended| ended.recv());
     }
 
     /// Waits for the shards to end.
@@ -172,17 +177,27 @@ impl Relay {
     }
 }
 
+/// Whether somebody else has the address. A relay that was killed leaves its listeners to the kernel, which closes
+/// them a moment later than the process is gone: that much patience saves a supervisor a failed restart.
+fn still_in_use(address: SocketAddr) -> Option<io::Error> {
+    let give_up = Instant::now() + Duration::from_secs(1);
+    loop {
+        let error = in_use(address)?;
+        if error.kind() != io::ErrorKind::AddrInUse || Instant::now() > give_up {
+            return Some(error);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Listeners of each shard, and the addresses they share.
 fn bind(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), StartError> {
-    let options = TcpOptions {
-        keepalive: config.tcp_keepalive,
-        user_timeout: config.tcp_user_timeout,
-        backlog: config.backlog,
-    };
+    let options =
+        TcpOptions { keepalive: config.tcp_keepalive, user_timeout: config.tcp_user_timeout, backlog: config.backlog };
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
     for &wanted in &config.listen {
-        if let Some(error) = in_use(wanted) {
+        if let Some(error) = still_in_use(wanted) {
             return Err(StartError::Listen(wanted, error));
         }
         let mut address = wanted;
@@ -205,6 +220,8 @@ struct Seat {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     epoch: Instant,
+    /// Dropped when the thread ends, however it does.
+    _alive: mpsc::Sender<()>,
 }
 
 impl Seat {
@@ -214,11 +231,8 @@ impl Seat {
             let _ = ready.send(Err(StartError::Pin(cpu, error)));
             return Ok(());
         }
-        let sizes = Sizes {
-            buffers: self.config.buffers,
-            buffer_size: self.config.buffer_size,
-            pipes: self.config.pipes,
-        };
+        let sizes =
+            Sizes { buffers: self.config.buffers, buffer_size: self.config.buffer_size, pipes: self.config.pipes };
         let listeners = self.listeners.len();
         let uring = match Uring::new(sizes, self.listeners, self.inbox, self.epoch) {
             Ok(uring) => uring,

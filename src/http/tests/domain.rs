@@ -14,14 +14,9 @@ fn named(method: &str, target: &str, host: &str) -> Result<(String, String), Ref
     let mut hostnames = hostnames();
     let named = of(bytes.as_bytes(), &head, &hostnames);
     hostnames.reverse();
-    assert_eq!(
-        of(bytes.as_bytes(), &head, &hostnames),
-        named,
-        "the order of hostnames matters"
-    );
+    assert_eq!(of(bytes.as_bytes(), &head, &hostnames), named, "the order of hostnames matters");
     let named = named?;
-    let text =
-        |span: crate::http::Span| String::from_utf8(span.of(bytes.as_bytes()).to_vec()).unwrap();
+    let text = |span: crate::http::Span| String::from_utf8(span.of(bytes.as_bytes()).to_vec()).unwrap();
     Ok((text(named.name), text(named.strip)))
 }
 
@@ -35,22 +30,10 @@ fn path_form() {
         ("/dom/", "dom", "/dom"),
         ("/GSIOT-ffmq-TTD5/x", "GSIOT-ffmq-TTD5", "/GSIOT-ffmq-TTD5"),
         ("http://relay.example/dom/rest", "dom", "/dom"),
-        (
-            "/~a.b_%41!$&'()*+,;=/",
-            "~a.b_%41!$&'()*+,;=",
-            "/~a.b_%41!$&'()*+,;=",
-        ),
+        ("/~a.b_%41!$&'()*+,;=/", "~a.b_%41!$&'()*+,;=", "/~a.b_%41!$&'()*+,;="),
     ] {
-        assert_eq!(
-            named("GET", target, "relay.example"),
-            Ok((name.into(), strip.into())),
-            "{target}"
-        );
-        assert_eq!(
-            named("GET", target, "10.0.0.1:8080"),
-            Ok((name.into(), strip.into())),
-            "{target}"
-        );
+        assert_eq!(named("GET", target, "relay.example"), Ok((name.into(), strip.into())), "{target}");
+        assert_eq!(named("GET", target, "10.0.0.1:8080"), Ok((name.into(), strip.into())), "{target}");
     }
 }
 
@@ -65,18 +48,10 @@ fn host_form() {
         ("a.b.relay.example", "a.b"),
         ("dom.eu.relay.example", "dom"),
     ] {
-        assert_eq!(
-            named("GET", "/other/x", host),
-            Ok((name.into(), String::new())),
-            "{host}"
-        );
+        assert_eq!(named("GET", "/other/x", host), Ok((name.into(), String::new())), "{host}");
     }
     let absolute = named("GET", "http://dom.relay.example", "relay.example");
-    assert_eq!(
-        absolute,
-        Ok(("dom".into(), String::new())),
-        "the target's authority wins over Host"
-    );
+    assert_eq!(absolute, Ok(("dom".into(), String::new())), "the target's authority wins over Host");
 }
 
 /// A hostname itself, a name that merely ends like one, an address: the path counts.
@@ -102,18 +77,9 @@ fn connect_form() {
     let dom = Ok(("dom".into(), String::new()));
     assert_eq!(named("CONNECT", "/dom", "relay.example"), dom);
     assert_eq!(named("CONNECT", "/dom/x", "relay.example"), dom);
-    assert_eq!(
-        named("CONNECT", "dom.relay.example:22", "relay.example"),
-        dom
-    );
-    assert_eq!(
-        named("CONNECT", "relay.example:22", "relay.example"),
-        Err(Refusal::NoDomain)
-    );
-    assert_eq!(
-        named("CONNECT", "elsewhere.example:22", "dom.relay.example"),
-        Err(Refusal::NoDomain)
-    );
+    assert_eq!(named("CONNECT", "dom.relay.example:22", "relay.example"), dom);
+    assert_eq!(named("CONNECT", "relay.example:22", "relay.example"), Err(Refusal::NoDomain));
+    assert_eq!(named("CONNECT", "elsewhere.example:22", "dom.relay.example"), Err(Refusal::NoDomain));
 }
 
 /// No name, bad names, long names.
@@ -134,44 +100,26 @@ fn refused_names() {
         ("GET", "/caf\u{e9}/", Refusal::BadDomain),
         ("GET", &long, Refusal::DomainTooLong),
     ] {
-        assert_eq!(
-            named(method, target, "relay.example"),
-            Err(refusal),
-            "{target}"
-        );
+        assert_eq!(named(method, target, "relay.example"), Err(refusal), "{target}");
     }
-    assert!(
-        named("GET", &long[..256], "relay.example").is_ok(),
-        "255 bytes are allowed"
-    );
+    assert!(named("GET", &long[..256], "relay.example").is_ok(), "255 bytes are allowed");
 }
 
 /// Registrations use the path alone, whatever the host; the empty name and `relay_domain` are reserved.
 #[test]
 fn registrations() {
     let register = |path: &str| {
-        let bytes =
-            format!("POST {path} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost: dom.relay.example\r\n\r\n");
+        let bytes = format!("POST {path} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost: dom.relay.example\r\n\r\n");
         let head: RequestHead = parsed(&bytes);
         registered(bytes.as_bytes(), &head).map(|span| span.of(bytes.as_bytes()).to_vec())
     };
-    assert_eq!(
-        register("/gsiot-ffmq-ttd5"),
-        Ok(b"gsiot-ffmq-ttd5".to_vec())
-    );
+    assert_eq!(register("/gsiot-ffmq-ttd5"), Ok(b"gsiot-ffmq-ttd5".to_vec()));
     assert_eq!(register("/a/b?c"), Ok(b"a".to_vec()));
     for reserved in ["/", "/relay_domain", "/Relay_Domain/x", "/?x"] {
-        assert_eq!(
-            register(reserved),
-            Err(Refusal::ReservedDomain),
-            "{reserved}"
-        );
+        assert_eq!(register(reserved), Err(Refusal::ReservedDomain), "{reserved}");
     }
     assert_eq!(register("/a@b"), Err(Refusal::BadDomain));
-    assert_eq!(
-        register(&format!("/{}", "a".repeat(256))),
-        Err(Refusal::DomainTooLong)
-    );
+    assert_eq!(register(&format!("/{}", "a".repeat(256))), Err(Refusal::DomainTooLong));
 }
 
 /// Lower-casing keeps everything but the case, up to the longest name.

@@ -41,39 +41,18 @@ fn each_fault_has_its_name() {
         ("GET / HTTP/1.1\r\nHost: h\r\n\rX: b\r\n\r\n", BareCr),
         ("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", Nul),
         ("GET / HTTP/1.1\r\nHost: h\r\nX\0: b\r\n\r\n", Nul),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01b\r\n\r\n",
-            BadHeaderValue,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nX: a\x7fb\r\n\r\n",
-            BadHeaderValue,
-        ),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: a\x01b\r\n\r\n", BadHeaderValue),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: a\x7fb\r\n\r\n", BadHeaderValue),
         ("GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost: h\r\n\tfolded: x\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\n Host: h\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", SpaceBeforeColon),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nContent-Length\t : 5\r\n\r\n",
-            SpaceBeforeColon,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
-            BadHeaderName,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n",
-            BadHeaderName,
-        ),
+        ("GET / HTTP/1.1\r\nHost: h\r\nContent-Length\t : 5\r\n\r\n", SpaceBeforeColon),
+        ("GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", BadHeaderName),
+        ("GET / HTTP/1.1\r\nHost: h\r\nnocolon\r\n\r\n", BadHeaderName),
         ("GET / HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n", BadHeaderName),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nX(y): x\r\n\r\n",
-            BadHeaderName,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\nX\u{e9}: x\r\n\r\n",
-            BadHeaderName,
-        ),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX(y): x\r\n\r\n", BadHeaderName),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX\u{e9}: x\r\n\r\n", BadHeaderName),
         ("GET / HTTP/1.1\r\n\r\n", MissingHost),
         ("GET http://h/ HTTP/1.1\r\n\r\n", MissingHost),
         ("GET / HTTP/1.1\r\nHost: h\r\nhost: h\r\n\r\n", RepeatedHost),
@@ -82,18 +61,9 @@ fn each_fault_has_its_name() {
         ("GET / HTTP/1.1\r\nHost: user@h\r\n\r\n", BadHost),
         ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadHost),
         ("GET / HTTP/1.0\r\nHost: h/x\r\n\r\n", BadHost),
-        (
-            "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            EncodingInHttp10,
-        ),
-        (
-            "CONNECT h:22 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
-            ConnectWithBody,
-        ),
-        (
-            "CONNECT /d HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
-            ConnectWithBody,
-        ),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", EncodingInHttp10),
+        ("CONNECT h:22 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", ConnectWithBody),
+        ("CONNECT /d HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", ConnectWithBody),
     ] {
         assert_eq!(parse(bytes), Err(refusal), "{bytes:?}");
     }
@@ -132,22 +102,10 @@ fn bad_targets() {
 fn ambiguous_framing() {
     use Refusal::*;
     for (headers, refusal) in [
-        (
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            LengthAndEncoding,
-        ),
-        (
-            "transfer-encoding: chunked\r\ncontent-length: 0\r\n",
-            LengthAndEncoding,
-        ),
-        (
-            "Content-Length: 5\r\nContent-Length: 6\r\n",
-            DifferingLengths,
-        ),
-        (
-            "Content-Length: 5\r\nContent-Length: 05\r\n",
-            DifferingLengths,
-        ),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndEncoding),
+        ("transfer-encoding: chunked\r\ncontent-length: 0\r\n", LengthAndEncoding),
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", DifferingLengths),
+        ("Content-Length: 5\r\nContent-Length: 05\r\n", DifferingLengths),
         ("Content-Length: 5, 6\r\n", DifferingLengths),
         ("Content-Length: 5\r\nContent-Length: x\r\n", BadLength),
         ("Content-Length: 5,\r\n", BadLength),
@@ -162,18 +120,9 @@ fn ambiguous_framing() {
         ("Transfer-Encoding: gzip\r\n", BadTransferEncoding),
         ("Transfer-Encoding: identity\r\n", BadTransferEncoding),
         ("Transfer-Encoding: chunked, gzip\r\n", BadTransferEncoding),
-        (
-            "Transfer-Encoding: chunked, chunked\r\n",
-            BadTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            BadTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-            BadTransferEncoding,
-        ),
+        ("Transfer-Encoding: chunked, chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", BadTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", BadTransferEncoding),
         ("Transfer-Encoding: chunked;q=1\r\n", BadTransferEncoding),
         ("Transfer-Encoding: chunked,\r\n", BadTransferEncoding),
         ("Transfer-Encoding: , chunked\r\n", BadTransferEncoding),
@@ -189,22 +138,11 @@ fn ambiguous_framing() {
 /// Header counts: as many as allowed pass, one more does not; 128 is the most whatever is asked for.
 #[test]
 fn header_counts() {
-    let head = |count: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
-            "X: y\r\n".repeat(count - 1)
-        )
-    };
+    let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
     assert!(request::parse(head(10).as_bytes(), 10).is_ok());
-    assert_eq!(
-        request::parse(head(11).as_bytes(), 10),
-        Err(Refusal::TooManyHeaders)
-    );
+    assert_eq!(request::parse(head(11).as_bytes(), 10), Err(Refusal::TooManyHeaders));
     assert!(request::parse(head(128).as_bytes(), 1000).is_ok());
-    assert_eq!(
-        request::parse(head(129).as_bytes(), 1000),
-        Err(Refusal::TooManyHeaders)
-    );
+    assert_eq!(request::parse(head(129).as_bytes(), 1000), Err(Refusal::TooManyHeaders));
 }
 
 /// More places to cut than there is room for, and more options than are looked for.
@@ -230,7 +168,5 @@ fn longer_than_spans_reach() {
     assert_eq!(request::parse(&bytes, 100), Err(Refusal::HeadTooLarge));
     let end = 65_535 - 4;
     bytes[end..end + 4].copy_from_slice(b"\r\n\r\n");
-    assert!(
-        matches!(request::parse(&bytes, 100), Ok(crate::http::Parse::Complete(head)) if head.len == 65_535)
-    );
+    assert!(matches!(request::parse(&bytes, 100), Ok(crate::http::Parse::Complete(head)) if head.len == 65_535));
 }

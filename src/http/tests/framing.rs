@@ -12,15 +12,9 @@ fn chunked(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
 #[test]
 fn lengths_end_where_declared() {
     let mut body = Body::Length(5);
-    assert_eq!(
-        (body.take(b"ab"), body.is_done(), body.opaque()),
-        (Ok(2), false, 3)
-    );
+    assert_eq!((body.take(b"ab"), body.is_done(), body.opaque()), (Ok(2), false, 3));
     body.skip(1);
-    assert_eq!(
-        (body.take(b"cdNEXT"), body.is_done(), body.opaque()),
-        (Ok(2), true, 0)
-    );
+    assert_eq!((body.take(b"cdNEXT"), body.is_done(), body.opaque()), (Ok(2), true, 0));
     assert_eq!(body.take(b"NEXT"), Ok(0));
     assert!(Body::EMPTY.is_done());
 }
@@ -30,10 +24,7 @@ fn lengths_end_where_declared() {
 fn until_close_takes_everything() {
     let mut body = Body::UntilClose;
     body.skip(u64::MAX);
-    assert_eq!(
-        (body.take(b"abc"), body.is_done(), body.opaque()),
-        (Ok(3), false, u64::MAX)
-    );
+    assert_eq!((body.take(b"abc"), body.is_done(), body.opaque()), (Ok(3), false, u64::MAX));
 }
 
 /// Valid chunked bodies, each followed by the next message, end where they end.
@@ -49,11 +40,7 @@ fn chunked_bodies_end_where_they_end() {
         "2\r\n\r\n\r\n0\r\n\r\n",
     ] {
         let bytes = format!("{body}GET / HTTP/1.1\r\n");
-        assert_eq!(
-            chunked(bytes.as_bytes()),
-            Ok((body.len(), true)),
-            "{body:?}"
-        );
+        assert_eq!(chunked(bytes.as_bytes()), Ok((body.len(), true)), "{body:?}");
     }
 }
 
@@ -114,17 +101,11 @@ fn lines_and_trailers_are_bounded() {
     let max = usize::from(CHUNK_LINE_BYTES_MAX);
     let twice = format!("{0}a\r\n{0}a\r\n", line(max));
     assert_eq!(chunked(twice.as_bytes()), Ok((twice.len(), false)));
-    assert_eq!(
-        chunked(line(max + 1).as_bytes()),
-        Err(Refusal::ChunkLineTooLong)
-    );
+    assert_eq!(chunked(line(max + 1).as_bytes()), Err(Refusal::ChunkLineTooLong));
     let trailers = |len: usize| format!("0\r\nX:{}\r\n\r\n", "x".repeat(len - 6));
     let max = usize::from(TRAILER_BYTES_MAX);
     assert_eq!(chunked(trailers(max).as_bytes()), Ok((max + 3, true)));
-    assert_eq!(
-        chunked(trailers(max + 1).as_bytes()),
-        Err(Refusal::TrailersTooLarge)
-    );
+    assert_eq!(chunked(trailers(max + 1).as_bytes()), Err(Refusal::TrailersTooLarge));
     let many = format!("0\r\n{}", "X: y\r\n".repeat(max));
     assert_eq!(chunked(many.as_bytes()), Err(Refusal::TrailersTooLarge));
 }
@@ -142,20 +123,12 @@ fn framing_is_never_opaque() {
 
 /// A valid chunked body.
 fn valid() -> impl Strategy<Value = Vec<u8>> {
-    let chunk = (
-        prop::collection::vec(any::<u8>(), 1..300),
-        "(;[a-z]{1,5}(=[a-z0-9]{1,5})?){0,2}",
-        any::<bool>(),
-    );
+    let chunk = (prop::collection::vec(any::<u8>(), 1..300), "(;[a-z]{1,5}(=[a-z0-9]{1,5})?){0,2}", any::<bool>());
     let trailers = prop::collection::vec("[A-Za-z-]{1,8}: ?[ -~]{0,20}\r\n", 0..3);
     (prop::collection::vec(chunk, 0..6), trailers).prop_map(|(chunks, trailers)| {
         let mut body = Vec::new();
         for (data, extension, upper) in chunks {
-            let size = if upper {
-                format!("{:X}", data.len())
-            } else {
-                format!("{:04x}", data.len())
-            };
+            let size = if upper { format!("{:X}", data.len()) } else { format!("{:04x}", data.len()) };
             body.extend_from_slice(format!("{size}{extension}\r\n").as_bytes());
             body.extend_from_slice(&data);
             body.extend_from_slice(b"\r\n");

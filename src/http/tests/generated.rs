@@ -46,44 +46,15 @@ impl Made {
 
 fn made() -> impl Strategy<Value = Made> {
     // The prefix keeps names apart from those that mean something.
-    let headers = || {
-        prop::collection::vec(
-            (
-                "Q-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}",
-                "([!-~]([ -~]{0,20}[!-~])?)?",
-            ),
-            0..5,
-        )
-    };
-    let body = prop_oneof![
-        Just(MadeBody::None),
-        any::<u64>().prop_map(MadeBody::Length),
-        Just(MadeBody::Chunked)
-    ];
+    let headers = || prop::collection::vec(("Q-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..5);
+    let body = prop_oneof![Just(MadeBody::None), any::<u64>().prop_map(MadeBody::Length), Just(MadeBody::Chunked)];
     let method = prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"]);
-    (
-        method,
-        "/[!-~]{0,30}",
-        "[a-z0-9.-]{1,20}(:[0-9]{1,4})?",
-        any::<bool>(),
-        [headers(), headers()],
-        body,
+    (method, "/[!-~]{0,30}", "[a-z0-9.-]{1,20}(:[0-9]{1,4})?", any::<bool>(), [headers(), headers()], body).prop_map(
+        |(method, path, host, old, around, body)| {
+            let body = if old && matches!(body, MadeBody::Chunked) { MadeBody::None } else { body };
+            Made { method, path, host, old, around, body }
+        },
     )
-        .prop_map(|(method, path, host, old, around, body)| {
-            let body = if old && matches!(body, MadeBody::Chunked) {
-                MadeBody::None
-            } else {
-                body
-            };
-            Made {
-                method,
-                path,
-                host,
-                old,
-                around,
-                body,
-            }
-        })
 }
 
 proptest! {
@@ -210,21 +181,10 @@ fn exercise(bytes: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(Parse::Complete(head)) = request::parse(bytes, 100) {
         prop_assert!(usize::from(head.len) <= bytes.len());
         let bytes = &bytes[..usize::from(head.len)];
-        let _ = (
-            head.path.of(bytes),
-            head.authority.map(|span| span.of(bytes).len()),
-        );
-        prop_assert!(
-            head.cuts
-                .spans()
-                .iter()
-                .all(|cut| !cut.of(bytes).is_empty())
-        );
+        let _ = (head.path.of(bytes), head.authority.map(|span| span.of(bytes).len()));
+        prop_assert!(head.cuts.spans().iter().all(|cut| !cut.of(bytes).is_empty()));
         let named = domain::of(bytes, &head, &hostnames).map(|named| named.name);
-        for name in [named, domain::registered(bytes, &head)]
-            .into_iter()
-            .flatten()
-        {
+        for name in [named, domain::registered(bytes, &head)].into_iter().flatten() {
             let mut out = [0; domain::DOMAIN_BYTES_MAX];
             prop_assert!(!domain::lower(name.of(bytes), &mut out).is_empty());
         }
@@ -232,12 +192,7 @@ fn exercise(bytes: &[u8]) -> Result<(), TestCaseError> {
     for method in [Method::Get, Method::Head, Method::Connect] {
         if let Ok(Parse::Complete(head)) = response::parse(bytes, method, 100) {
             prop_assert!(usize::from(head.len) <= bytes.len());
-            prop_assert!(
-                head.cuts
-                    .spans()
-                    .iter()
-                    .all(|cut| !cut.of(&bytes[..usize::from(head.len)]).is_empty())
-            );
+            prop_assert!(head.cuts.spans().iter().all(|cut| !cut.of(&bytes[..usize::from(head.len)]).is_empty()));
         }
     }
     let mut body = Body::CHUNKED;

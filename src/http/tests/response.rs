@@ -19,10 +19,7 @@ fn an_ordinary_head() {
     let bytes = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
     let head = answered(bytes);
     assert_eq!(usize::from(head.len), bytes.len() - 5);
-    assert_eq!(
-        (head.status, head.version, head.body),
-        (200, Version::Http11, Body::Length(5))
-    );
+    assert_eq!((head.status, head.version, head.body), (200, Version::Http11, Body::Length(5)));
     assert!(head.keep_alive && head.self_delimited && head.cuts.is_empty());
 }
 
@@ -38,11 +35,7 @@ fn sloppy_heads() {
         "HTTP/1.1 200 Tr\u{e8}s bien\r\nContent-Length: 5\r\n\r\n",
     ] {
         let head = answered(bytes);
-        assert_eq!(
-            (head.status, head.body, usize::from(head.len)),
-            (200, Body::Length(5), bytes.len()),
-            "{bytes:?}"
-        );
+        assert_eq!((head.status, head.body, usize::from(head.len)), (200, Body::Length(5), bytes.len()), "{bytes:?}");
     }
 }
 
@@ -54,28 +47,10 @@ fn framing() {
     for (method, status, headers, body, kept) in [
         (Method::Get, 200, length, Body::Length(5), true),
         (Method::Get, 200, chunked, Body::CHUNKED, true),
-        (
-            Method::Get,
-            200,
-            "Transfer-Encoding: gzip, chunked\r\n",
-            Body::CHUNKED,
-            true,
-        ),
-        (
-            Method::Get,
-            200,
-            "Content-Length: 5\r\nContent-Length: 5\r\n",
-            Body::Length(5),
-            true,
-        ),
+        (Method::Get, 200, "Transfer-Encoding: gzip, chunked\r\n", Body::CHUNKED, true),
+        (Method::Get, 200, "Content-Length: 5\r\nContent-Length: 5\r\n", Body::Length(5), true),
         (Method::Get, 200, "", Body::UntilClose, false),
-        (
-            Method::Get,
-            200,
-            "Transfer-Encoding: gzip\r\n",
-            Body::UntilClose,
-            false,
-        ),
+        (Method::Get, 200, "Transfer-Encoding: gzip\r\n", Body::UntilClose, false),
         (Method::Head, 200, length, Body::EMPTY, true),
         (Method::Head, 200, chunked, Body::EMPTY, true),
         (Method::Head, 200, "", Body::EMPTY, true),
@@ -92,26 +67,17 @@ fn framing() {
     ] {
         let head = answer(&format!("HTTP/1.1 {status} X\r\n{headers}\r\n"), method).unwrap();
         let expected = (body, body != Body::UntilClose, kept);
-        assert_eq!(
-            (head.body, head.self_delimited, head.keep_alive),
-            expected,
-            "{method:?} {status} {headers}"
-        );
+        assert_eq!((head.body, head.self_delimited, head.keep_alive), expected, "{method:?} {status} {headers}");
     }
 }
 
 /// RFC 9112 §9.3, as for requests.
 #[test]
 fn keep_alive() {
-    for (version, connection, kept) in [
-        ("1.1", "x", true),
-        ("1.1", "close", false),
-        ("1.0", "x", false),
-        ("1.0", "keep-alive", true),
-    ] {
-        let bytes = format!(
-            "HTTP/{version} 200 OK\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n"
-        );
+    for (version, connection, kept) in
+        [("1.1", "x", true), ("1.1", "close", false), ("1.0", "x", false), ("1.0", "keep-alive", true)]
+    {
+        let bytes = format!("HTTP/{version} 200 OK\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(answered(&bytes).keep_alive, kept, "{version} {connection}");
     }
 }
@@ -129,18 +95,10 @@ fn not_http() {
         "SSH-2.0-x\r\n",
         "\0",
     ] {
-        assert_eq!(
-            parse(bytes.as_bytes(), Method::Get, 100),
-            Err(NotAResponse::NotHttp),
-            "{bytes:?}"
-        );
+        assert_eq!(parse(bytes.as_bytes(), Method::Get, 100), Err(NotAResponse::NotHttp), "{bytes:?}");
     }
     for bytes in ["", "H", "HTTP/1.", "HTTP/1.1", "HTTP/1.1 200 OK\r\n"] {
-        assert_eq!(
-            parse(bytes.as_bytes(), Method::Get, 100),
-            Ok(Parse::Partial),
-            "{bytes:?}"
-        );
+        assert_eq!(parse(bytes.as_bytes(), Method::Get, 100), Ok(Parse::Partial), "{bytes:?}");
     }
 }
 
@@ -154,35 +112,17 @@ fn bad_responses() {
         ("HTTP/1.1 2000 OK\r\n\r\n", "status line"),
         ("HTTP/1.1 099 X\r\n\r\n", "below 100"),
         ("HTTP/1.1 200 O\rK\r\n\r\n", "status line"),
-        (
-            "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
-            "starts with whitespace",
-        ),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "starts with whitespace"),
         ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "whitespace between"),
         ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "name"),
         ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", "carriage return"),
         ("HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n", "zero byte"),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "together",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-            "differ",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "together"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "differ"),
         ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "decimal"),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
-            "Transfer-Encoding",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
-            "Transfer-Encoding",
-        ),
-        (
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "HTTP/1.0",
-        ),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", "Transfer-Encoding"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", "Transfer-Encoding"),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.0"),
     ] {
         match answer(bytes, Method::Get) {
             Err(NotAResponse::Bad(text)) => assert!(text.contains(wrong), "{bytes:?}: {text}"),
@@ -190,63 +130,32 @@ fn bad_responses() {
         }
     }
     let apart = format!("HTTP/1.1 200 OK\r\n{}\r\n", "TE: x\r\nA: b\r\n".repeat(13));
-    assert_eq!(
-        answer(&apart, Method::Get),
-        Err(NotAResponse::Bad("too many hop-by-hop headers"))
-    );
+    assert_eq!(answer(&apart, Method::Get), Err(NotAResponse::Bad("too many hop-by-hop headers")));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(101));
-    assert_eq!(
-        answer(&many, Method::Get),
-        Err(NotAResponse::Bad("There are too many headers"))
-    );
+    assert_eq!(answer(&many, Method::Get), Err(NotAResponse::Bad("There are too many headers")));
     let mut long = b"HTTP/1.1 200 OK\r\nA: ".to_vec();
     long.resize(70_000, b'a');
-    assert_eq!(
-        parse(&long, Method::Get, 100),
-        Err(NotAResponse::Bad("the head is too long"))
-    );
+    assert_eq!(parse(&long, Method::Get, 100), Err(NotAResponse::Bad("the head is too long")));
 }
 
 /// Hop-by-hop lines go, whichever line end they have; a switch of protocols passes whole.
 #[test]
 fn cuts() {
     for (head, left) in [
-        (
-            "200 X\r\nConnection: close, a\r\nA: b\r\nC: d\r\n\r\n",
-            "200 X\r\nC: d\r\n\r\n",
-        ),
-        (
-            "200 X\r\nC: d\r\nKeep-Alive: timeout=5\r\n\r\n",
-            "200 X\r\nC: d\r\n\r\n",
-        ),
-        (
-            "200 X\nConnection: close\nC: d\nTE: x\n\n",
-            "200 X\nC: d\n\n",
-        ),
+        ("200 X\r\nConnection: close, a\r\nA: b\r\nC: d\r\n\r\n", "200 X\r\nC: d\r\n\r\n"),
+        ("200 X\r\nC: d\r\nKeep-Alive: timeout=5\r\n\r\n", "200 X\r\nC: d\r\n\r\n"),
+        ("200 X\nConnection: close\nC: d\nTE: x\n\n", "200 X\nC: d\n\n"),
         ("200 X\nC: d\nTE: x\n\r\n", "200 X\nC: d\n\r\n"),
-        (
-            "407 X\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n\r\n",
-            "407 X\r\n\r\n",
-        ),
-        (
-            "426 X\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
-            "426 X\r\nUpgrade: h2c\r\n\r\n",
-        ),
+        ("407 X\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n\r\n", "407 X\r\n\r\n"),
+        ("426 X\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", "426 X\r\nUpgrade: h2c\r\n\r\n"),
         (
             "101 X\r\nConnection: upgrade\r\nUpgrade: a\r\nTE: x\r\n\r\n",
             "101 X\r\nConnection: upgrade\r\nUpgrade: a\r\nTE: x\r\n\r\n",
         ),
-        (
-            "200 X\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\n",
-            "200 X\r\nContent-Length: 5\r\n\r\n",
-        ),
+        ("200 X\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\n", "200 X\r\nContent-Length: 5\r\n\r\n"),
     ] {
         let bytes = format!("HTTP/1.1 {head}");
         let expected = format!("HTTP/1.1 {left}");
-        assert_eq!(
-            without_cuts(bytes.as_bytes(), &answered(&bytes).cuts),
-            expected.as_bytes(),
-            "{head:?}"
-        );
+        assert_eq!(without_cuts(bytes.as_bytes(), &answered(&bytes).cuts), expected.as_bytes(), "{head:?}");
     }
 }
