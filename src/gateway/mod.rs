@@ -1,1 +1,203 @@
-//! The program that runs beside the device.
+//! The program that runs beside the device: it keeps connections parked at the relay and passes the requests that
+//! arrive on them to a target, usually a web server on the same machine. Portable, one thread, no TLS yet.
+//!
+//! # The reader's map
+//! - [`run`] (here) opens connections when [`pool`] says so; one task each, which lives in [`connection`].
+//! - [`pool`] decides how many connections to have and when to try again, with the waits of [`backoff`].
+//! - [`registration`] is what is said to the relay and what it answers.
+//! - [`session`] serves the requests on one connection: [`exchange`] passes one request and its response,
+//!   [`pump`] the raw bytes of tunnels and upgrades, both out of a [`buffer`].
+//! - [`tunnel`] is the other end of a `CONNECT`: the client's.
+//! - [`authority`] and [`socket`]: where to connect to, and how.
+
+pub mod authority;
+pub mod backoff;
+mod buffer;
+mod connection;
+mod exchange;
+mod pool;
+mod pump;
+mod registration;
+mod session;
+mod socket;
+pub mod tunnel;
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
+
+pub use authority::{Authority, relay_url};
+pub use backoff::Backoff;
+
+use crate::http::Dialect;
+use pool::{Limits, Pool};
+
+/// What a gateway does: [`Config::new`] has the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The relay to register with.
+    pub relay: Authority,
+    /// The relay domain to register.
+    pub domain: String,
+    /// Where requests go.
+    pub target: Authority,
+    /// How to speak to the relay.
+    pub dialect: Dialect,
+    /// Connections to keep parked. With one more than one, the next client need not wait for a spare to be opened.
+    pub connections: usize,
+    /// Connections open at most, parked and in use: as many clients are served at the same time.
+    pub connections_max: usize,
+    /// The key that the relay wants for the domain.
+    pub key: Option<String>,
+    /// Ask the relay to leave `/<domain>` out of the paths of requests.
+    pub strip_prefix: bool,
+    /// Longest wait for a connection to the relay or to the target, and for the relay's answer to a `ptth`
+    /// registration.
+    pub connect_timeout: Duration,
+    /// How long a parked connection above `connections` must have been unneeded before it is closed.
+    pub surplus_after: Duration,
+    /// Waits after failures.
+    pub backoff: Backoff,
+}
+
+impl Config {
+    /// Two to 64 `ptth` connections without a key; 10 s to connect.
+    pub fn new(relay: Authority, domain: String, target: Authority) -> Config {
+        Config {
+            relay,
+            domain,
+            target,
+            dialect: Dialect::Ptth,
+            connections: 2,
+            connections_max: 64,
+            key: None,
+            strip_prefix: false,
+            connect_timeout: Duration::from_secs(10),
+            surplus_after: Duration::from_secs(30),
+            backoff: Backoff::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.connections < 1 || self.connections_max < self.connections {
+            return Err(Error::Connections { least: self.connections, most: self.connections_max });
+        }
+        registration::check(&self.domain, self.key.as_deref())
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            spare: self.connections,
+            max: self.connections_max,
+            surplus_after: self.surplus_after,
+            backoff: self.backoff,
+        }
+    }
+}
+
+/// Why a gateway or a tunnel cannot be started as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not a relay's URL.
+    #[error("{0:?} is not a relay's URL: give scheme, host and port only, as in http://relay.example:8080")]
+    RelayUrl(String),
+    /// A `https://` URL.
+    #[error("TLS to the relay is not supported yet: give {0:?} as http://")]
+    Tls(String),
+    /// Not a host and a port.
+    #[error("{0:?} is not a host and a port: write it as in localhost:8080 or [::1]:8080")]
+    Authority(String),
+    /// Not a relay domain.
+    #[error("{0:?} cannot be a relay domain: use 1 to 255 letters, digits and -._~%!$&'()*+,;=, not \"relay_domain\"")]
+    Domain(String),
+    /// Not a key.
+    #[error("the key cannot be sent: use visible ASCII characters, without spaces")]
+    Key,
+    /// Numbers of connections that do not fit together.
+    #[error("cannot keep {least} connections parked with at most {most} open: keep at least 1 and allow as many")]
+    Connections {
+        /// Asked to be parked.
+        least: usize,
+        /// Allowed to be open.
+        most: usize,
+    },
+}
+
+/// What the connections of one gateway share.
+struct Shared {
+    config: Config,
+    pool: Mutex<Pool>,
+    /// Where the domain was last found: the configured relay, or the node that a redirect named.
+    relay: Mutex<Authority>,
+    /// Wakes [`run`] when the pool may have something new to say.
+    changed: Notify,
+    /// Asks one parked connection to close, the one parked last: the relay takes those parked first, so that one is
+    /// the least likely to be taken in the same instant.
+    surplus: Notify,
+}
+
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn relay(&self) -> MutexGuard<'_, Authority> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a gateway until `shutdown` is ready. Every connection is closed when it returns or is dropped. A relay that
+/// cannot be reached is no error: it is tried again.
+///
+/// # Errors
+/// A `config` that cannot work, before anything is opened.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    config.check()?;
+    let shared = Arc::new(Shared {
+        pool: Mutex::new(Pool::new(config.limits())),
+        relay: Mutex::new(config.relay.clone()),
+        changed: Notify::new(),
+        surplus: Notify::new(),
+        config,
+    });
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let wake_at = act(&shared, &mut connections);
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            () = shared.changed.notified() => {}
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!("a connection's task failed: {error}");
+                }
+            }
+            () = sleep_until(wake_at) => {}
+        }
+    }
+}
+
+/// Does what the pool decides now; returns when it wants to be asked again at the latest.
+fn act(shared: &Arc<Shared>, connections: &mut JoinSet<()>) -> Option<Instant> {
+    let now = Instant::now();
+    let mut pool = shared.pool();
+    for _ in 0..pool.open(now) {
+        connections.spawn(connection::run(Arc::clone(shared)));
+    }
+    for _ in 0..pool.close_surplus(now) {
+        shared.surplus.notify_last();
+    }
+    pool.wake_at()
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -10,11 +10,24 @@ pub mod framing;
 pub mod request;
 pub mod response;
 
+mod authority;
+mod class;
+mod faults;
+mod hops;
+#[cfg(test)]
+mod tests;
+
 pub use canned::Refusal;
 pub use cuts::Cuts;
 pub use framing::Body;
 pub use request::{Dialect, Method, Registration, RequestHead};
 pub use response::ResponseHead;
+
+/// Longest head that spans can reach into, in bytes. Parsers look no further; the relay's own limit is lower.
+pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Most headers that parsers make room for, whatever their caller allows: 4 KiB of stack.
+pub const HEADERS_MAX: usize = 128;
 
 /// A range of bytes inside a head, counted from the head's first byte. Heads are at most 65,535 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,6 +42,14 @@ impl Span {
     /// The bytes of `head` that this span covers.
     pub fn of(self, head: &[u8]) -> &[u8] {
         &head[usize::from(self.start)..usize::from(self.end)]
+    }
+
+    /// Where `part` lies in `head`, which it must be a slice of.
+    fn locate(part: &[u8], head: &[u8]) -> Span {
+        let start = part.as_ptr() as usize - head.as_ptr() as usize;
+        let end = start + part.len();
+        assert!(end <= head.len() && end <= HEAD_BYTES_MAX, "a part outside of its head");
+        Span { start: start as u16, end: end as u16 }
     }
 
     /// Whether the span covers nothing.

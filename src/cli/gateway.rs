@@ -1,0 +1,129 @@
+//! `ringback gateway`: makes a web server behind a firewall reachable through a relay.
+use std::{io, process::ExitCode, time::Duration};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{failed, values};
+use crate::{
+    gateway::{self, Authority, Config, relay_url},
+    http::Dialect,
+};
+
+/// Make a server behind a firewall reachable through a relay.
+///
+/// Dials out to the relay and passes the requests that arrive there for a relay domain to a server that this machine
+/// can reach. Runs until it is interrupted; reconnects by itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The relay, as in http://relay.example:8080
+    #[arg(long, value_name = "URL", value_parser = relay_url)]
+    pub relay: Authority,
+    /// The relay domain: clients reach the target at <URL>/<NAME>/
+    #[arg(long, value_name = "NAME")]
+    pub domain: String,
+    /// The server that gets the requests
+    #[arg(long, value_name = "HOST:PORT")]
+    pub target: Authority,
+    /// How to speak to the relay: ptth keeps its connections, classic works with relays of old
+    #[arg(long, default_value = "ptth", value_parser = dialect())]
+    pub dialect: Dialect,
+    /// Connections to keep waiting at the relay
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub connections: usize,
+    /// Connections open at most: as many clients are served at the same time
+    #[arg(long, value_name = "M", default_value_t = 64)]
+    pub connections_max: usize,
+    /// The relay's key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Have the relay leave /<NAME> out of the paths that the target sees
+    #[arg(long)]
+    pub strip_prefix: bool,
+    /// Longest wait for a connection to the relay or to the target
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    pub connect_timeout: Duration,
+    /// How long a surplus connection must have been unneeded before it is closed
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    pub surplus_after: Duration,
+}
+
+/// Runs the command until it is interrupted.
+pub fn run(args: Args) -> ExitCode {
+    log_to_stderr();
+    let config = Config {
+        dialect: args.dialect,
+        connections: args.connections,
+        connections_max: args.connections_max,
+        key: key(args.key),
+        strip_prefix: args.strip_prefix,
+        connect_timeout: args.connect_timeout,
+        surplus_after: args.surplus_after,
+        ..Config::new(args.relay, args.domain, args.target)
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let ended = runtime.block_on(gateway::run(config, interrupted()));
+    // A name that is still being looked up must not hold the exit back.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn dialect() -> impl TypedValueParser<Value = Dialect> {
+    PossibleValuesParser::new(["ptth", "classic"]).map(|name| match name.as_str() {
+        "classic" => Dialect::Classic,
+        _ => Dialect::Ptth,
+    })
+}
+
+/// The key from the command line, else from the environment.
+pub(super) fn key(given: Option<String>) -> Option<String> {
+    given.or_else(|| std::env::var("RINGBACK_KEY").ok().filter(|key| !key.is_empty()))
+}
+
+/// One thread: a gateway waits for the network most of the time.
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Logs to standard error, `info` and above unless `RUST_LOG` says otherwise. Leaves a subscriber that is already
+/// there alone.
+pub(super) fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logger = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
+    let _was_there_before = logger.try_init();
+}
+
+/// Ready at Ctrl-C or, where there is such a thing, SIGTERM.
+pub(super) async fn interrupted() {
+    let ctrl_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = ctrl_c => {}
+        () = terminated() => {}
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}

@@ -1,0 +1,85 @@
+//! `ringback tunnel`: raw TCP through a relay to a gateway's target.
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use tokio::net::TcpListener;
+
+use super::{
+    failed,
+    gateway::{interrupted, key, log_to_stderr, runtime},
+    values,
+};
+use crate::gateway::{Authority, relay_url, tunnel};
+
+/// Carry raw TCP through a relay to the target of a gateway.
+///
+/// For ssh: `ssh -o ProxyCommand='ringback tunnel --relay URL --domain NAME --stdio' user@NAME`
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("end").required(true).args(["listen", "stdio"])))]
+pub struct Args {
+    /// The relay, as in http://relay.example:8080
+    #[arg(long, value_name = "URL", value_parser = relay_url)]
+    pub relay: Authority,
+    /// The relay domain of the gateway
+    #[arg(long, value_name = "NAME")]
+    pub domain: String,
+    /// Listen here and give every connection its own tunnel; port 0 takes a free one and prints it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Tunnel standard input and output
+    #[arg(long)]
+    pub stdio: bool,
+    /// The relay's key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Longest wait for a connection to the relay
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    pub connect_timeout: Duration,
+}
+
+/// Runs the command until its tunnel has ended or it is interrupted.
+pub fn run(args: Args) -> ExitCode {
+    let config = tunnel::Config {
+        relay: args.relay,
+        domain: args.domain,
+        key: key(args.key),
+        connect_timeout: args.connect_timeout,
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let ended = match args.listen {
+        Some(address) => runtime.block_on(listen(config, address)),
+        None => runtime.block_on(stdio(config)),
+    };
+    // A thread that still reads standard input must not hold the exit back.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn stdio(config: tunnel::Config) -> ExitCode {
+    tokio::select! {
+        ended = tunnel::stdio(&config) => match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        () = interrupted() => ExitCode::SUCCESS,
+    }
+}
+
+async fn listen(config: tunnel::Config, address: SocketAddr) -> ExitCode {
+    log_to_stderr();
+    let bound = match TcpListener::bind(address).await {
+        Ok(listener) => listener.local_addr().map(|address| (listener, address)),
+        Err(error) => Err(error),
+    };
+    let (listener, address) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            return failed(&format!("cannot listen on {address}: {error}; give another --listen"));
+        }
+    };
+    println!("{address}");
+    tunnel::listen(config, listener, interrupted()).await;
+    ExitCode::SUCCESS
+}
