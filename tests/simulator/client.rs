@@ -209,7 +209,7 @@ impl Client {
         let heard = world.receive(live.peer, most, &mut live.inbox.bytes);
         match heard {
             Heard::Nothing => return false,
-            Heard::Eof if live.raw.is_some() && !live.finished && !live.mute => live.ended = true,
+            Heard::Eof if live.in_tunnel(ledger) && !live.finished && !live.mute => live.ended = true,
             Heard::Eof => self.over(world, ledger, false),
             Heard::Reset => self.over(world, ledger, true),
             Heard::Bytes(count) => {
@@ -405,8 +405,7 @@ impl Client {
             return;
         }
         let requests = rest.iter().map(|&id| ledger.again(id, &mut self.random)).collect();
-        let script =
-            Script { requests, depth: 1, half_close: false, quits: None, garbage: false, idles: false };
+        let script = Script { requests, depth: 1, half_close: false, quits: None, garbage: false, idles: false };
         self.scripts.push_front(script);
     }
 
@@ -447,6 +446,11 @@ impl Client {
 }
 
 impl Live {
+    fn in_tunnel(&self, ledger: &Ledger) -> bool {
+        let exchange = self.script.requests.get(self.at).map(|&id| &ledger.exchanges[id]);
+        self.raw.is_some() && exchange.is_some_and(Exchange::is_tunnel)
+    }
+
     /// How far into `out` may be sent now.
     fn limit<M>(&mut self, world: &World<M>, ledger: &Ledger, random: &mut Random) -> usize {
         for at in self.at..self.places.len() {

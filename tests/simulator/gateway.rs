@@ -134,9 +134,7 @@ impl Gateway {
         if self.speaks_at.is_some_and(|at| at <= now) {
             self.speaks_at = None;
             if self.serving.is_none() && self.state == State::Serving {
-                self.out.extend(
-                    format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").bytes(),
-                );
+                self.out.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").bytes());
                 self.leave = Leave::Close;
             }
         }
@@ -176,7 +174,9 @@ impl Gateway {
         let name = domain_name(self.domain);
         let strip = if self.strip { "X-Relay-Strip-Prefix: 1\r\n" } else { "" };
         let text = match self.classic {
-            true => format!("POST /{name} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n"),
+            true => {
+                format!("POST /{name} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n")
+            }
             false => format!(
                 "GET /{name} HTTP/1.1\r\nHost: relay.test\r\nConnection: upgrade\r\nUpgrade: ptth\r\n{strip}ALPN: h2, http%2F1.1\r\n\r\n"
             ),
@@ -326,6 +326,10 @@ impl Gateway {
                 let lazy = !ledger.calm && self.random.chance(200);
                 self.at = world.now() + self.random.below(if lazy { 60_000 } else { 1000 }) as Millis;
                 world.wake_at(self.at);
+            }
+            503 if ledger.ending => {
+                self.leave = Leave::Close;
+                self.state = State::Leaving;
             }
             status => world.fault(&format!("{}: registration answered with {status}", self.describe())),
         }
@@ -547,7 +551,9 @@ impl Gateway {
         }
         serving.body.bytes.extend(self.inbox.take(there));
         let want = payload(request_key(serving.id), ledger.exchanges[serving.id].len);
-        if there > 0 && let Some(wrong) = astray(&serving.body.bytes, &want) {
+        if there > 0
+            && let Some(wrong) = astray(&serving.body.bytes, &want)
+        {
             world.fault(&format!("tunnel {} at gateway {}: {wrong}", serving.id, self.number));
         }
         there > 0

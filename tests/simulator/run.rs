@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Nothing that the actors do takes longer: a client that is not done by then hangs.
-const CLIENTS_DONE_BY: Millis = 4 * 3600 * 1000;
+const CLIENTS_DONE_BY: Millis = 3600 * 1000;
 /// How long the relay may take to give everything back once its peers have gone.
 const AT_REST_WITHIN: Millis = 15 * 60 * 1000;
 /// Passes without the clock going on: more means that a shard turns in circles.
@@ -44,7 +44,7 @@ fn config(random: &mut Random, tuning: &Tuning, calm: bool) -> Config {
         pipes: tuning.pipes,
         hostnames: vec!["relay.test".to_owned()],
         // Kept classic gateways serve one client at a time, so that waiting for one may take long.
-        park_wait: if calm { seconds(7200) } else { seconds(random.pick(&[0, 2, 10])) },
+        park_wait: if calm { seconds(1800) } else { seconds(random.pick(&[0, 2, 10])) },
         park_time: seconds(random.pick(&[1, 5, 30])),
         response_timeout: seconds(60),
         tunnel_idle: seconds(120),

@@ -43,19 +43,13 @@ impl Table {
         let same_slot = |other: &&Operation| other.key.slot == operation.key.slot && !other.ended;
         for other in self.operations.iter().filter(same_slot) {
             if other.key != operation.key {
-                return Err(format!(
-                    "slot {slot} was used again while {:?} of {:?} is armed",
-                    other.armed, other.key
-                ));
+                return Err(format!("slot {slot} was used again while {:?} of {:?} is armed", other.armed, other.key));
             }
             if other.fd != operation.fd {
                 return Err(format!("{:?} armed for {:?} and {:?}", operation.key, other.fd, operation.fd));
             }
             if other.armed == operation.armed || clash(other.armed, operation.armed) {
-                return Err(format!(
-                    "{:?} for {:?} while {:?} is armed",
-                    operation.armed, operation.key, other.armed
-                ));
+                return Err(format!("{:?} for {:?} while {:?} is armed", operation.armed, operation.key, other.armed));
             }
         }
         self.operations.push(operation);

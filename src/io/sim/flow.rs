@@ -20,14 +20,7 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(capacity: usize) -> Flow {
-        Flow {
-            bytes: VecDeque::new(),
-            arrived: 0,
-            under_way: VecDeque::new(),
-            capacity,
-            fin: None,
-            fin_arrived: false,
-        }
+        Flow { bytes: VecDeque::new(), arrived: 0, under_way: VecDeque::new(), capacity, fin: None, fin_arrived: false }
     }
 
     /// Lets everything arrive that is due.

@@ -163,8 +163,7 @@ impl<M> State<M> {
         let spurious_at = spurious.then(|| self.now + self.random.below(20) as Millis);
         self.wake_at(not_before.max(spurious_at.unwrap_or(0)));
         self.note(|| format!("shard {shard}: arm {armed:?} {fd:?} {}", name(key)));
-        let operation =
-            Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
+        let operation = Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
         self.shards[shard].stirred = true;
         if let Err(wrong) = self.shards[shard].table.arm(operation) {
             self.fault(&wrong);

@@ -66,14 +66,10 @@ impl<M> State<M> {
                     _ if operation.ended => false,
                     _ if operation.cancelled => true,
                     _ if operation.not_before > self.now => false,
-                    Armed::PollIn => {
-                        conn.readable(End::Near) || operation.spurious_at.is_some_and(|at| at <= self.now)
-                    }
+                    Armed::PollIn => conn.readable(End::Near) || operation.spurious_at.is_some_and(|at| at <= self.now),
                     Armed::PollOut => conn.writable(End::Near),
                     // A stream armed while the pool is empty may end at once, whether or not bytes came.
-                    Armed::Stream => {
-                        conn.readable(End::Near) || (pool.free() == 0 && operation.not_before == self.now)
-                    }
+                    Armed::Stream => conn.readable(End::Near) || (pool.free() == 0 && operation.not_before == self.now),
                 }
             }
         }
