@@ -369,7 +369,7 @@ impl Client {
             live.mute = true;
         }
         // Answered early: the relay may close without having said so.
-        live.closing |= unfinished || exchange.answer.early;
+        live.closing |= unfinished || exchange.answer.early || reply.head.header("x-hasty").is_some();
         exchange.client_quits |= live.closing && unfinished;
         let last = live.at == live.script.requests.len() && !live.script.garbage;
         if live.closing || !last || live.script.idles || live.script.half_close && !live.mute {

@@ -341,6 +341,9 @@ impl Gateway {
             return false;
         }
         let Some(serving) = &mut self.serving else {
+            if self.leave != Leave::Stay {
+                return false;
+            }
             if let Some(head) = Head::take(&mut self.inbox) {
                 self.begin(world, ledger, &head);
                 return true;
