@@ -440,7 +440,7 @@ impl Client {
         // What was sent behind a request that is answered by something else than HTTP makes the gateway reset.
         let more_sent = live.raw.is_some() && live.places[live.at + 1].start < live.sent;
         if ledger.calm && (!whole || reset && !more_sent) {
-            world.fault(&format!("{who}: request {id} came to nothing (whole {whole}, reset {reset}): {exchange:?}"));
+            world.fault(&format!("{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}", exchange.describe()));
         }
     }
 }
@@ -491,7 +491,7 @@ fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &Ledger, id: 
         let failed = head.status() == 502 && ledger.hasty.contains(&exchange.domain);
         let excused = if unserved { head.status() == 504 } else { !ledger.calm || failed };
         if !excused || !matches!(head.status(), 502..=504) {
-            fault(&format!("request {id} was refused without need, {exchange:?}"));
+            fault(&format!("request {id} was refused without need: {}", exchange.describe()));
         }
         return;
     }

@@ -390,13 +390,13 @@ impl Gateway {
             world.fault(&format!("{who}: nobody sent {:?}", String::from_utf8_lossy(&head.raw)));
         };
         let id = head.number("x-id").expect("found");
-        world.note(|| format!("{who}: request {id}"));
+        world.note(|| format!("{who}: request {id}: {}", exchange.describe()));
         if exchange.domain != self.domain {
             world.fault(&format!("{who}: request {id} is for {}", domain_name(exchange.domain)));
         }
         let again = !exchange.reached.is_empty();
         if again && (!exchange.repeatable() || exchange.answered || !exchange.disturbed) {
-            world.fault(&format!("{who}: request {id} must not be sent again: {exchange:?}"));
+            world.fault(&format!("{who}: request {id} must not be sent again: {}", exchange.describe()));
         }
         exchange.reached.push(self.connection);
         exchange.disturbed = false;

@@ -82,6 +82,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// In one line, without the head.
+    pub fn describe(&self) -> String {
+        let Exchange { domain, kind, len, framed, expect, http10, close, answer, .. } = self;
+        format!(
+            "{kind:?} to {domain}, {len} bytes {framed:?}, expect {expect}, 1.0 {http10}, close {close}, {answer:?}, \
+             reached {:?}, answered {}, disturbed {}",
+            self.reached, self.answered, self.disturbed
+        )
+    }
+
     /// Whether the relay may send it to a second gateway when the first dies unheard.
     pub fn repeatable(&self) -> bool {
         matches!(self.kind, Kind::Get | Kind::Head) && self.len == 0
