@@ -414,6 +414,16 @@ impl Client {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
         let exchange = &mut ledger.exchanges[id];
+        if live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some())
+            || exchange.domain >= ledger.domains
+        {
+            world.fault(&format!("{who}: the relay's own answer to {id} was cut"));
+        }
+        if ledger.hasty.contains(&exchange.domain) {
+            // Such a gateway answers HEAD with a body, which may come so late that it answers the next request.
+            exchange.result = Some("answered in haste");
+            return;
+        }
         let mut whole = false;
         if let Some(raw) = &live.raw {
             let prefix = format!("OPAQUE {id}\n");
