@@ -314,7 +314,7 @@ impl Client {
             _ => head.framing(true),
         };
         let tunnel = exchange.is_tunnel() && (status == 101 || exchange.kind == Kind::Connect && status < 300);
-        if tunnel && head.header("x-hasty").is_none() {
+        if tunnel && head.header("x-hasty").is_none() && head.header("x-news").is_none() {
             live.raw = Some(Vec::new());
             return true;
         }
@@ -439,7 +439,7 @@ impl Client {
                 check_body(world, &who, exchange, id, &reply.body.bytes, false);
                 whole = reply.body.framing == Framing::UntilClose && reply.body.bytes.len() == exchange.answer.len;
             } else {
-                // A hasty gateway's answer taken for a tunnel's.
+                // What a gateway said unasked was taken for a tunnel's answer.
                 whole = reply.head.header("x-hasty").is_some();
             }
             if reply.body.framing == Framing::UntilClose && !whole && !reset && exchange.reset {
@@ -450,7 +450,10 @@ impl Client {
         // What was sent behind a request that is answered by something else than HTTP makes the gateway reset.
         let more_sent = live.raw.is_some() && live.places[live.at + 1].start < live.sent;
         if ledger.calm && (!whole || reset && !more_sent) {
-            world.fault(&format!("{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}", exchange.describe()));
+            world.fault(&format!(
+                "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
+                exchange.describe()
+            ));
         }
     }
 }

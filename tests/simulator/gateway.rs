@@ -133,7 +133,8 @@ impl Gateway {
         }
         if self.speaks_at.is_some_and(|at| at <= now) {
             self.speaks_at = None;
-            if self.serving.is_none() && self.state == State::Serving {
+            let idle = self.serving.is_none() && self.leave == Leave::Stay && self.sent == self.out.len();
+            if idle && self.state == State::Serving {
                 self.out.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").bytes());
                 self.leave = Leave::Close;
             }
