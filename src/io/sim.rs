@@ -193,6 +193,7 @@ impl<M> Io for Sim<M> {
         let limit = Self::limit(state, conn, whole);
         let slices: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
         let sent = state.send(conn, End::Near, &slices, limit);
+        state.shards[self.number].stirred = true;
         state.note(|| format!("shard {}: send {fd:?}: {sent:?} of {whole}", self.number));
         sent.ok_or_else(|| match state.conns[conn].tell(End::Near) {
             true => io::ErrorKind::ConnectionReset.into(),
@@ -281,6 +282,7 @@ impl<M> Io for Sim<M> {
                 Spliced::Moved(sent)
             }
         };
+        state.shards[self.number].stirred = true;
         state.note(|| format!("shard {}: splice pipe {} to {fd:?}: {spliced:?}", self.number, pipe.0));
         spliced
     }
@@ -289,12 +291,14 @@ impl<M> Io for Sim<M> {
         let mut state = self.state();
         let conn = state.behind(fd, "shutdown");
         state.note(|| format!("shard {}: shutdown {fd:?} {half:?}", self.number));
+        state.shards[self.number].stirred = true;
         state.shutdown(conn, End::Near, half);
     }
 
     fn close(&mut self, fd: Fd) {
         let mut state = self.state();
         state.note(|| format!("shard {}: close {fd:?}", self.number));
+        state.shards[self.number].stirred = true;
         let conn = state.vacate(fd, "close");
         state.close(conn, End::Near, false);
     }
@@ -302,6 +306,7 @@ impl<M> Io for Sim<M> {
     fn abort(&mut self, fd: Fd) {
         let mut state = self.state();
         state.note(|| format!("shard {}: abort {fd:?}", self.number));
+        state.shards[self.number].stirred = true;
         let conn = state.vacate(fd, "abort");
         state.close(conn, End::Near, true);
     }

@@ -23,7 +23,7 @@ pub(super) struct Shard<M> {
     pub(super) listeners: Vec<Listener>,
     /// Mail on its way here, by sender; the last sender is the outside. Times never go down.
     pub(super) inbox: Vec<VecDeque<(Millis, M)>>,
-    /// Something was armed or cancelled since the last turn, and may be done already.
+    /// The shard did something since its last turn, and something may have come of it already.
     pub(super) stirred: bool,
 }
 
