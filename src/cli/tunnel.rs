@@ -75,7 +75,9 @@ async fn listen(config: tunnel::Config, address: SocketAddr) -> ExitCode {
     let (listener, address) = match bound {
         Ok(bound) => bound,
         Err(error) => {
-            return failed(&format!("cannot listen on {address}: {error}; give another --listen"));
+            return failed(&format!(
+                "cannot listen on {address}: {error}; give another --listen"
+            ));
         }
     };
     println!("{address}");

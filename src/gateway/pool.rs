@@ -82,8 +82,20 @@ struct Surplus {
 
 impl Pool {
     pub fn new(limits: Limits) -> Pool {
-        assert!(limits.spare >= 1 && limits.max >= limits.spare, "checked by Config");
-        Pool { limits, opening: 0, parked: 0, busy: 0, failures: 0, probing: false, not_before: None, surplus: None }
+        assert!(
+            limits.spare >= 1 && limits.max >= limits.spare,
+            "checked by Config"
+        );
+        Pool {
+            limits,
+            opening: 0,
+            parked: 0,
+            busy: 0,
+            failures: 0,
+            probing: false,
+            not_before: None,
+            surplus: None,
+        }
     }
 
     /// How many connections to open now; they count as opening from here on.
@@ -102,7 +114,10 @@ impl Pool {
     /// When to ask again although nothing has changed.
     pub fn wake_at(&self) -> Option<Instant> {
         let open_at = self.not_before.filter(|_| self.missing() > 0);
-        [open_at, self.surplus.as_ref().map(|s| s.until)].into_iter().flatten().min()
+        [open_at, self.surplus.as_ref().map(|s| s.until)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How many parked connections to close because they were not needed for a while.
@@ -155,7 +170,9 @@ impl Pool {
                 }
                 self.limits.backoff.wait(self.failures, random)
             }
-            End::TooMany(after) => after.min(RETRY_AFTER_MAX) + self.limits.backoff.wait(self.failures, random),
+            End::TooMany(after) => {
+                after.min(RETRY_AFTER_MAX) + self.limits.backoff.wait(self.failures, random)
+            }
             End::Unauthorized => UNAUTHORIZED_WAIT / 2 + share(UNAUTHORIZED_WAIT / 2, random),
         };
         self.probing = true;
@@ -194,7 +211,10 @@ impl Pool {
             return;
         }
         let (parked, until) = (self.parked, now + self.limits.surplus_after);
-        let surplus = self.surplus.get_or_insert(Surplus { fewest: parked, until });
+        let surplus = self.surplus.get_or_insert(Surplus {
+            fewest: parked,
+            until,
+        });
         surplus.fewest = surplus.fewest.min(parked);
     }
 }
@@ -207,7 +227,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pool(spare: usize, max: usize) -> (Pool, Instant) {
-        let limits = Limits { spare, max, surplus_after: 30 * SECOND, backoff: Backoff::default() };
+        let limits = Limits {
+            spare,
+            max,
+            surplus_after: 30 * SECOND,
+            backoff: Backoff::default(),
+        };
         (Pool::new(limits), Instant::now())
     }
 
@@ -246,9 +271,17 @@ mod tests {
     fn after_a_failure_one_goes_ahead_until_it_is_registered() {
         let (mut pool, now) = pool(3, 3);
         assert_eq!(pool.open(now), 3);
-        let wait = pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX).unwrap();
-        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX), None);
-        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX), None);
+        let wait = pool
+            .closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX)
+            .unwrap();
+        assert_eq!(
+            pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX),
+            None
+        );
+        assert_eq!(
+            pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX),
+            None
+        );
         assert_eq!(pool.failures, 1);
         assert_eq!((pool.open(now), pool.wake_at()), (0, Some(now + wait)));
         assert_eq!(pool.open(now + wait), 1);
@@ -267,15 +300,24 @@ mod tests {
             now += wait;
         }
         fill(&mut pool, now);
-        assert_eq!(pool.closed(Parked, End::Lost(STEADY), now, half), Some(Duration::from_millis(100)));
+        assert_eq!(
+            pool.closed(Parked, End::Lost(STEADY), now, half),
+            Some(Duration::from_millis(100))
+        );
     }
 
     #[test]
     fn retry_after_is_a_lower_bound_and_has_one_itself() {
         let (mut pool, now) = pool(2, 2);
         assert_eq!(pool.open(now), 2);
-        assert_eq!(pool.closed(Opening, End::TooMany(7 * SECOND), now, 0), Some(7 * SECOND));
-        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, 0), None);
+        assert_eq!(
+            pool.closed(Opening, End::TooMany(7 * SECOND), now, 0),
+            Some(7 * SECOND)
+        );
+        assert_eq!(
+            pool.closed(Opening, End::Lost(Duration::ZERO), now, 0),
+            None
+        );
         assert_eq!(pool.open(now + 7 * SECOND - Duration::from_millis(1)), 0);
         assert_eq!(pool.open(now + 7 * SECOND), 1);
         let capped = pool.closed(Opening, End::TooMany(Duration::MAX), now + 7 * SECOND, 0);
@@ -291,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_needed_for_the_whole_time_is_closed() {
+    fn what_was_not_needed_for_the_whole_time_is_closed() {
         let (mut pool, now) = pool(1, 10);
         for _ in 0..3 {
             fill(&mut pool, now);
@@ -302,16 +344,18 @@ mod tests {
             pool.moved(Busy, Parked, now);
         }
         assert_eq!(pool.parked, 4);
-        // One client comes and goes within the time: of the three surplus ones, two were never needed.
-        pool.moved(Parked, Busy, now);
-        pool.moved(Busy, Parked, now);
+        // Two were parked when the time began: only one was not needed for the whole of it.
         assert_eq!(pool.close_surplus(now + 29 * SECOND), 0);
         assert_eq!(pool.wake_at(), Some(now + 30 * SECOND));
-        assert_eq!(pool.close_surplus(now + 30 * SECOND), 2);
+        assert_eq!(pool.close_surplus(now + 30 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
-        pool.closed(Parked, End::Finished, now, 0);
-        // Nobody came in the next: the third goes too, the spare one stays.
+        // In the next a client comes and goes: of the two surplus ones, one was not needed.
+        pool.moved(Parked, Busy, now);
+        pool.moved(Busy, Parked, now);
         assert_eq!(pool.close_surplus(now + 60 * SECOND), 1);
+        pool.closed(Parked, End::Finished, now, 0);
+        // Then nobody comes: the last surplus one goes too, the spare one stays.
+        assert_eq!(pool.close_surplus(now + 90 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
         assert!(!pool.has_surplus());
         assert_eq!(pool.wake_at(), None);

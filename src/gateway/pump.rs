@@ -37,7 +37,11 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Way { mut from, mut to, early: buffer } = way;
+    let Way {
+        mut from,
+        mut to,
+        early: buffer,
+    } = way;
     loop {
         if !buffer.is_empty() {
             let written = to.write_all(buffer.filled()).await;

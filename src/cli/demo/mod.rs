@@ -31,7 +31,12 @@ pub fn run(args: Args) -> ExitCode {
     log_to_stderr();
     let relay = match start_relay(args.listen) {
         Ok(relay) => relay,
-        Err(error) => return failed(&format!("cannot start the relay on {}: {error}", args.listen)),
+        Err(error) => {
+            return failed(&format!(
+                "cannot start the relay on {}: {error}",
+                args.listen
+            ));
+        }
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -57,7 +62,10 @@ pub fn run(args: Args) -> ExitCode {
 /// # Errors
 /// The address cannot be listened on, or the kernel lacks what the relay needs.
 fn start_relay(_listen: SocketAddr) -> io::Result<SocketAddr> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "the demo does not start a relay yet"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the demo does not start a relay yet",
+    ))
 }
 // ---------------------------------------------------------------------------------------------------------------
 
@@ -69,8 +77,10 @@ fn start_relay(_listen: SocketAddr) -> io::Result<SocketAddr> {
 pub async fn run_gateway_side(relay: SocketAddr, domain: &str) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let target = listener.local_addr()?.into();
-    let config =
-        gateway::Config { strip_prefix: true, ..gateway::Config::new(relay.into(), domain.to_owned(), target) };
+    let config = gateway::Config {
+        strip_prefix: true,
+        ..gateway::Config::new(relay.into(), domain.to_owned(), target)
+    };
     tokio::select! {
         ended = serve(listener) => ended,
         ended = gateway::run(config, std::future::pending()) => ended.map_err(io::Error::other),
