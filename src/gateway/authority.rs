@@ -26,8 +26,7 @@ impl Authority {
             },
         };
         let bracketed = text.starts_with('[');
-        let fits =
-            |c: char| c.is_ascii_alphanumeric() || "-._%".contains(c) || (bracketed && c == ':');
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-._%".contains(c) || (bracketed && c == ':');
         if host.is_empty() || !host.chars().all(fits) {
             return None;
         }
@@ -37,10 +36,7 @@ impl Authority {
             None if rest.is_empty() => port?,
             None => return None,
         };
-        Some(Authority {
-            host: host.to_owned(),
-            port,
-        })
+        Some(Authority { host: host.to_owned(), port })
     }
 }
 
@@ -55,10 +51,7 @@ impl FromStr for Authority {
 
 impl From<std::net::SocketAddr> for Authority {
     fn from(address: std::net::SocketAddr) -> Authority {
-        Authority {
-            host: address.ip().to_string(),
-            port: address.port(),
-        }
+        Authority { host: address.ip().to_string(), port: address.port() }
     }
 }
 
@@ -90,9 +83,7 @@ fn url(text: &str) -> Result<(Authority, &str), Error> {
         return Err(bad());
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    Authority::with_default(authority, Some(HTTP_PORT))
-        .map(|a| (a, path))
-        .ok_or_else(bad)
+    Authority::with_default(authority, Some(HTTP_PORT)).map(|a| (a, path)).ok_or_else(bad)
 }
 
 /// Parses the relay's URL as the user gives it: `http://host[:port]`, no path.
@@ -126,50 +117,23 @@ mod tests {
         let v6: Authority = "[::1]:22".parse().unwrap();
         assert_eq!((v6.host.as_str(), v6.port), ("::1", 22));
         assert_eq!(v6.to_string(), "[::1]:22");
-        for bad in [
-            "localhost",
-            ":80",
-            "host:",
-            "host:x",
-            "host:70000",
-            "::1:22",
-            "a b:1",
-            "[::1]",
-            "host:+1",
-        ] {
+        for bad in ["localhost", ":80", "host:", "host:x", "host:70000", "::1:22", "a b:1", "[::1]", "host:+1"] {
             assert!(bad.parse::<Authority>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_relay_url_has_a_default_port_and_no_path() {
-        assert_eq!(
-            relay_url("http://relay.example").unwrap().to_string(),
-            "relay.example"
-        );
+        assert_eq!(relay_url("http://relay.example").unwrap().to_string(), "relay.example");
         assert_eq!(relay_url("HTTP://relay.example:8080/").unwrap().port, 8080);
-        assert!(matches!(
-            relay_url("https://relay.example"),
-            Err(Error::Tls(_))
-        ));
-        for bad in [
-            "relay.example",
-            "ftp://relay.example",
-            "http://",
-            "http://u@h/",
-            "http://h/path",
-        ] {
+        assert!(matches!(relay_url("https://relay.example"), Err(Error::Tls(_))));
+        for bad in ["relay.example", "ftp://relay.example", "http://", "http://u@h/", "http://h/path"] {
             assert!(matches!(relay_url(bad), Err(Error::RelayUrl(_))), "{bad}");
         }
     }
 
     #[test]
     fn a_location_keeps_only_the_authority() {
-        assert_eq!(
-            location("http://10.0.0.2:8081/my-domain")
-                .unwrap()
-                .to_string(),
-            "10.0.0.2:8081"
-        );
+        assert_eq!(location("http://10.0.0.2:8081/my-domain").unwrap().to_string(), "10.0.0.2:8081");
     }
 }

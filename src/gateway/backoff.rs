@@ -17,19 +17,14 @@ pub struct Backoff {
 impl Default for Backoff {
     /// 0.2 s to 60 s.
     fn default() -> Self {
-        Backoff {
-            first: Duration::from_millis(200),
-            most: Duration::from_secs(60),
-        }
+        Backoff { first: Duration::from_millis(200), most: Duration::from_secs(60) }
     }
 }
 
 impl Backoff {
     /// Bound of the wait after `failures` earlier failures in a row.
     fn bound(self, failures: u32) -> Duration {
-        self.first
-            .saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX))
-            .min(self.most)
+        self.first.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(self.most)
     }
 
     /// The wait after `failures` earlier failures in a row; `random` is evenly spread over all values.
@@ -58,12 +53,7 @@ mod tests {
     fn the_bound_doubles_from_first_to_most() {
         let backoff = Backoff::default();
         let bounds: Vec<u128> = (0..10).map(|n| backoff.bound(n).as_millis()).collect();
-        assert_eq!(
-            bounds,
-            [
-                200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000
-            ]
-        );
+        assert_eq!(bounds, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000]);
         for failures in [31, 32, 33, u32::MAX] {
             assert_eq!(backoff.bound(failures), backoff.most);
         }
@@ -76,9 +66,7 @@ mod tests {
             assert_eq!(backoff.wait(failures, 0), Duration::ZERO);
             assert_eq!(backoff.wait(failures, 1 << 63), backoff.bound(failures) / 2);
             let longest = backoff.wait(failures, u64::MAX);
-            assert!(
-                longest <= backoff.bound(failures) && longest > backoff.bound(failures) * 99 / 100
-            );
+            assert!(longest <= backoff.bound(failures) && longest > backoff.bound(failures) * 99 / 100);
         }
     }
 

@@ -81,10 +81,7 @@ impl Buffer {
             self.consumed = 0;
         }
         if self.bytes.len() >= HEAD_BYTES_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a head of more than 65,535 bytes",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a head of more than 65,535 bytes"));
         }
         if self.bytes.len() == self.bytes.capacity() {
             self.bytes.reserve_exact(self.bytes.len());

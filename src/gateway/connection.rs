@@ -25,10 +25,7 @@ const CLASSIC_SILENCE_MAX: Duration = Duration::from_secs(75);
 
 /// One connection from its opening to its end. Never fails: how it ended goes to the pool and to the log.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut place = Place {
-        shared: &shared,
-        stage: Some(Stage::Opening),
-    };
+    let mut place = Place { shared: &shared, stage: Some(Stage::Opening) };
     let mut registered = None;
     match live(&mut place, &mut registered).await {
         Ok(()) => {
@@ -121,9 +118,7 @@ async fn open<'s>(place: &mut Place<'s>) -> Result<Session<'s>, Trouble> {
 async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Session<'s>, Trouble> {
     let config = &place.shared.config;
     let unreachable = |error| Trouble::Unreachable(relay.clone(), error);
-    let mut stream = socket::connect(relay, config.connect_timeout)
-        .await
-        .map_err(unreachable)?;
+    let mut stream = socket::connect(relay, config.connect_timeout).await.map_err(unreachable)?;
     let request = registration::request(config, relay);
     let mut buffer = Buffer::default();
     loop {
@@ -135,13 +130,8 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
             Dialect::Classic => CLASSIC_SILENCE_MAX,
             Dialect::Ptth => config.connect_timeout,
         };
-        let answer =
-            tokio::time::timeout(patience, answer(&mut stream, &mut buffer, config.dialect));
-        match answer
-            .await
-            .map_err(|_| Trouble::Silent(patience))?
-            .map_err(Trouble::Lost)?
-        {
+        let answer = tokio::time::timeout(patience, answer(&mut stream, &mut buffer, config.dialect));
+        match answer.await.map_err(|_| Trouble::Silent(patience))?.map_err(Trouble::Lost)? {
             Answer::AskAgain if buffer.is_empty() => buffer.release(),
             Answer::AskAgain => {
                 let what = "the relay sent something behind its 204".to_owned();
@@ -155,11 +145,7 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
 }
 
 /// Waits for the relay's answer, without a buffer until it arrives. What follows it stays in `buffer`.
-async fn answer(
-    stream: &mut TcpStream,
-    buffer: &mut Buffer,
-    dialect: Dialect,
-) -> io::Result<Answer> {
+async fn answer(stream: &mut TcpStream, buffer: &mut Buffer, dialect: Dialect) -> io::Result<Answer> {
     stream.readable().await?;
     loop {
         if let Some((answer, len)) = registration::answer(buffer.filled(), dialect) {
@@ -225,10 +211,7 @@ impl Place<'_> {
         };
         match to {
             Stage::Parked if first => {
-                tracing::info!(
-                    "connected to the relay, waiting for clients of {}",
-                    self.shared.config.domain
-                );
+                tracing::info!("connected to the relay, waiting for clients of {}", self.shared.config.domain);
             }
             Stage::Parked => tracing::debug!("a connection is parked"),
             Stage::Busy => tracing::debug!("a connection was taken"),
@@ -243,10 +226,7 @@ impl Place<'_> {
     fn leave(&mut self, end: End) -> Option<Duration> {
         let stage = self.stage.take()?;
         let now = tokio::time::Instant::now();
-        let wait = self
-            .shared
-            .pool()
-            .closed(stage, end, now, super::backoff::random());
+        let wait = self.shared.pool().closed(stage, end, now, super::backoff::random());
         self.shared.changed.notify_one();
         wait
     }

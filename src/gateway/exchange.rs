@@ -57,26 +57,10 @@ pub(super) fn has_body(head: &RequestHead) -> bool {
 
 /// Passes one request and its response, both ways at once: a response may begin, and end, before the request has.
 pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
-    let Exchange {
-        head,
-        dialect,
-        relay,
-        target,
-        from_relay,
-        from_target,
-    } = exchange;
+    let Exchange { head, dialect, relay, target, from_relay, from_target } = exchange;
     let (mut relay_in, relay_out) = relay.split();
     let (target_in, mut target_out) = target.split();
-    let mut back = pin!(
-        Back {
-            head,
-            dialect,
-            from: target_in,
-            to: relay_out,
-            buffer: from_target
-        }
-        .run()
-    );
+    let mut back = pin!(Back { head, dialect, from: target_in, to: relay_out, buffer: from_target }.run());
     let mut response = None;
     let sent = {
         let mut there = pin!(send(head, &mut relay_in, &mut target_out, from_relay));
@@ -99,16 +83,10 @@ pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
     let response = match (sent, response) {
         (Err(Stopped::Relay(error)), _) => Err(Failure::Relay(error)),
         (Err(Stopped::Target), Some(response)) => {
-            return Passed {
-                whole_request: false,
-                response,
-            };
+            return Passed { whole_request: false, response };
         }
         (Err(Stopped::Target), None) => {
-            return Passed {
-                whole_request: false,
-                response: back.await,
-            };
+            return Passed { whole_request: false, response: back.await };
         }
         (Ok(()), Some(response)) => response,
         (Ok(()), None) => {
@@ -126,10 +104,7 @@ pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
             }
         }
     };
-    Passed {
-        whole_request: true,
-        response,
-    }
+    Passed { whole_request: true, response }
 }
 
 /// Why a request did not reach the target.
@@ -149,17 +124,12 @@ async fn send(
 ) -> Result<(), Stopped> {
     let len = usize::from(head.len);
     if !has_body(head) {
-        return to
-            .write_all(&buffer.filled()[..len])
-            .await
-            .map_err(|_| Stopped::Target);
+        return to.write_all(&buffer.filled()[..len]).await.map_err(|_| Stopped::Target);
     }
     let mut body = head.body;
     let mut ready = len + take(&mut body, &buffer.filled()[len..]).map_err(Stopped::Relay)?;
     loop {
-        to.write_all(&buffer.filled()[..ready])
-            .await
-            .map_err(|_| Stopped::Target)?;
+        to.write_all(&buffer.filled()[..ready]).await.map_err(|_| Stopped::Target)?;
         buffer.consume(ready);
         if body.is_done() {
             return Ok(());
@@ -202,24 +172,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Back<'_, R, W> {
         loop {
             let Some(head) = self.read_head().await? else {
                 self.pass_body(0, Body::UntilClose).await?;
-                return Ok(Answered::Whole {
-                    keep_relay: false,
-                    keep_target: false,
-                });
+                return Ok(Answered::Whole { keep_relay: false, keep_target: false });
             };
             let len = usize::from(head.len);
             let upgrade = self.head.upgrade || self.head.registration.is_some();
             match head.status {
                 101 if !upgrade => {
-                    return Err(Failure::Unanswered(
-                        "a 101 that nobody asked for".to_owned(),
-                    ));
+                    return Err(Failure::Unanswered("a 101 that nobody asked for".to_owned()));
                 }
                 100..=199 => {
-                    self.to
-                        .write_all(&self.buffer.filled()[..len])
-                        .await
-                        .map_err(Failure::Relay)?;
+                    self.to.write_all(&self.buffer.filled()[..len]).await.map_err(Failure::Relay)?;
                     self.buffer.consume(len);
                     if head.status == 101 {
                         return Ok(Answered::Switched);
@@ -265,31 +227,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Back<'_, R, W> {
             len -= cut;
         }
         self.pass_body(len, head.body).await?;
-        Ok(Answered::Whole {
-            keep_relay,
-            keep_target: head.self_delimited && both_keep,
-        })
+        Ok(Answered::Whole { keep_relay, keep_target: head.self_delimited && both_keep })
     }
 
     /// Passes `len` bytes, which are in the buffer, and the body behind them.
     async fn pass_body(&mut self, len: usize, mut body: Body) -> Result<(), Failure> {
-        let mut ready =
-            len + take(&mut body, &self.buffer.filled()[len..]).map_err(Failure::Cut)?;
+        let mut ready = len + take(&mut body, &self.buffer.filled()[len..]).map_err(Failure::Cut)?;
         loop {
-            self.to
-                .write_all(&self.buffer.filled()[..ready])
-                .await
-                .map_err(Failure::Relay)?;
+            self.to.write_all(&self.buffer.filled()[..ready]).await.map_err(Failure::Relay)?;
             self.buffer.consume(ready);
             if body.is_done() {
                 return Ok(());
             }
-            match self
-                .buffer
-                .fill(&mut self.from)
-                .await
-                .map_err(Failure::Cut)?
-            {
+            match self.buffer.fill(&mut self.from).await.map_err(Failure::Cut)? {
                 0 if matches!(body, Body::UntilClose) => return Ok(()),
                 0 => return Err(Failure::Cut(io::ErrorKind::UnexpectedEof.into())),
                 _ => ready = take(&mut body, self.buffer.filled()).map_err(Failure::Cut)?,
@@ -300,8 +250,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Back<'_, R, W> {
 
 /// [`Body::take`] with an error that can be logged.
 fn take(body: &mut Body, bytes: &[u8]) -> io::Result<usize> {
-    body.take(bytes)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "bad chunk framing"))
+    body.take(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "bad chunk framing"))
 }
 
 /// Turns the target's response head into the gateway's own: without what concerns only the connection to the target

@@ -84,10 +84,7 @@ impl Config {
 
     fn check(&self) -> Result<(), Error> {
         if self.connections < 1 || self.connections_max < self.connections {
-            return Err(Error::Connections {
-                least: self.connections,
-                most: self.connections_max,
-            });
+            return Err(Error::Connections { least: self.connections, most: self.connections_max });
         }
         registration::check(&self.domain, self.key.as_deref())
     }
@@ -107,9 +104,7 @@ impl Config {
 #[non_exhaustive]
 pub enum Error {
     /// Not a relay's URL.
-    #[error(
-        "{0:?} is not a relay's URL: give scheme, host and port only, as in http://relay.example:8080"
-    )]
+    #[error("{0:?} is not a relay's URL: give scheme, host and port only, as in http://relay.example:8080")]
     RelayUrl(String),
     /// A `https://` URL.
     #[error("TLS to the relay is not supported yet: give {0:?} as http://")]
@@ -118,17 +113,13 @@ pub enum Error {
     #[error("{0:?} is not a host and a port: write it as in localhost:8080 or [::1]:8080")]
     Authority(String),
     /// Not a relay domain.
-    #[error(
-        "{0:?} cannot be a relay domain: use 1 to 255 letters, digits and -._~%!$&'()*+,;=, not \"relay_domain\""
-    )]
+    #[error("{0:?} cannot be a relay domain: use 1 to 255 letters, digits and -._~%!$&'()*+,;=, not \"relay_domain\"")]
     Domain(String),
     /// Not a key.
     #[error("the key cannot be sent: use visible ASCII characters, without spaces")]
     Key,
     /// Numbers of connections that do not fit together.
-    #[error(
-        "cannot keep {least} connections parked with at most {most} open: keep at least 1 and allow as many"
-    )]
+    #[error("cannot keep {least} connections parked with at most {most} open: keep at least 1 and allow as many")]
     Connections {
         /// Asked to be parked.
         least: usize,

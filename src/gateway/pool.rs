@@ -82,20 +82,8 @@ struct Surplus {
 
 impl Pool {
     pub fn new(limits: Limits) -> Pool {
-        assert!(
-            limits.spare >= 1 && limits.max >= limits.spare,
-            "checked by Config"
-        );
-        Pool {
-            limits,
-            opening: 0,
-            parked: 0,
-            busy: 0,
-            failures: 0,
-            probing: false,
-            not_before: None,
-            surplus: None,
-        }
+        assert!(limits.spare >= 1 && limits.max >= limits.spare, "checked by Config");
+        Pool { limits, opening: 0, parked: 0, busy: 0, failures: 0, probing: false, not_before: None, surplus: None }
     }
 
     /// How many connections to open now; they count as opening from here on.
@@ -114,10 +102,7 @@ impl Pool {
     /// When to ask again although nothing has changed.
     pub fn wake_at(&self) -> Option<Instant> {
         let open_at = self.not_before.filter(|_| self.missing() > 0);
-        [open_at, self.surplus.as_ref().map(|s| s.until)]
-            .into_iter()
-            .flatten()
-            .min()
+        [open_at, self.surplus.as_ref().map(|s| s.until)].into_iter().flatten().min()
     }
 
     /// How many parked connections to close because they were not needed for a while.
@@ -170,9 +155,7 @@ impl Pool {
                 }
                 self.limits.backoff.wait(self.failures, random)
             }
-            End::TooMany(after) => {
-                after.min(RETRY_AFTER_MAX) + self.limits.backoff.wait(self.failures, random)
-            }
+            End::TooMany(after) => after.min(RETRY_AFTER_MAX) + self.limits.backoff.wait(self.failures, random),
             End::Unauthorized => UNAUTHORIZED_WAIT / 2 + share(UNAUTHORIZED_WAIT / 2, random),
         };
         self.probing = true;
@@ -211,10 +194,7 @@ impl Pool {
             return;
         }
         let (parked, until) = (self.parked, now + self.limits.surplus_after);
-        let surplus = self.surplus.get_or_insert(Surplus {
-            fewest: parked,
-            until,
-        });
+        let surplus = self.surplus.get_or_insert(Surplus { fewest: parked, until });
         surplus.fewest = surplus.fewest.min(parked);
     }
 }
@@ -227,12 +207,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pool(spare: usize, max: usize) -> (Pool, Instant) {
-        let limits = Limits {
-            spare,
-            max,
-            surplus_after: 30 * SECOND,
-            backoff: Backoff::default(),
-        };
+        let limits = Limits { spare, max, surplus_after: 30 * SECOND, backoff: Backoff::default() };
         (Pool::new(limits), Instant::now())
     }
 
@@ -271,17 +246,9 @@ mod tests {
     fn after_a_failure_one_goes_ahead_until_it_is_registered() {
         let (mut pool, now) = pool(3, 3);
         assert_eq!(pool.open(now), 3);
-        let wait = pool
-            .closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX)
-            .unwrap();
-        assert_eq!(
-            pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX),
-            None
-        );
-        assert_eq!(
-            pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX),
-            None
-        );
+        let wait = pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX).unwrap();
+        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX), None);
+        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, u64::MAX), None);
         assert_eq!(pool.failures, 1);
         assert_eq!((pool.open(now), pool.wake_at()), (0, Some(now + wait)));
         assert_eq!(pool.open(now + wait), 1);
@@ -300,24 +267,15 @@ mod tests {
             now += wait;
         }
         fill(&mut pool, now);
-        assert_eq!(
-            pool.closed(Parked, End::Lost(STEADY), now, half),
-            Some(Duration::from_millis(100))
-        );
+        assert_eq!(pool.closed(Parked, End::Lost(STEADY), now, half), Some(Duration::from_millis(100)));
     }
 
     #[test]
     fn retry_after_is_a_lower_bound_and_has_one_itself() {
         let (mut pool, now) = pool(2, 2);
         assert_eq!(pool.open(now), 2);
-        assert_eq!(
-            pool.closed(Opening, End::TooMany(7 * SECOND), now, 0),
-            Some(7 * SECOND)
-        );
-        assert_eq!(
-            pool.closed(Opening, End::Lost(Duration::ZERO), now, 0),
-            None
-        );
+        assert_eq!(pool.closed(Opening, End::TooMany(7 * SECOND), now, 0), Some(7 * SECOND));
+        assert_eq!(pool.closed(Opening, End::Lost(Duration::ZERO), now, 0), None);
         assert_eq!(pool.open(now + 7 * SECOND - Duration::from_millis(1)), 0);
         assert_eq!(pool.open(now + 7 * SECOND), 1);
         let capped = pool.closed(Opening, End::TooMany(Duration::MAX), now + 7 * SECOND, 0);

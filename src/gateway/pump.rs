@@ -37,11 +37,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Way {
-        mut from,
-        mut to,
-        early: buffer,
-    } = way;
+    let Way { mut from, mut to, early: buffer } = way;
     loop {
         if !buffer.is_empty() {
             let written = to.write_all(buffer.filled()).await;

@@ -12,9 +12,7 @@ pub(super) fn request(config: &Config, relay: &Authority) -> Vec<u8> {
     let Config { domain, key, .. } = config;
     let mut head = match config.dialect {
         Dialect::Classic => {
-            format!(
-                "POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {relay}\r\n"
-            )
+            format!("POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {relay}\r\n")
         }
         Dialect::Ptth => format!(
             "GET /{domain} HTTP/1.1\r\nHost: {relay}\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n"
@@ -40,9 +38,7 @@ pub(super) fn check(domain: &str, key: Option<&str>) -> Result<(), Error> {
         return Err(Error::Key);
     }
     let bad = || Error::Domain(domain.to_owned());
-    let head = format!(
-        "GET /{domain} HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\n\r\n"
-    );
+    let head = format!("GET /{domain} HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\n\r\n");
     let parsed = request::parse(head.as_bytes(), HEADERS_MAX);
     let Ok(Parse::Complete(parsed)) = parsed else {
         return Err(bad());
@@ -87,16 +83,12 @@ pub(super) fn answer(bytes: &[u8], dialect: Dialect) -> Option<(Answer, usize)> 
             // A relay that leaves the header out can only mean the one protocol that was offered.
             None => Answer::Accepted,
             Some(protocol) if protocol.eq_ignore_ascii_case("http%2F1.1") => Answer::Accepted,
-            Some(other) => Answer::Unexpected(format!(
-                "the relay chose the protocol {other:?}, not http%2F1.1"
-            )),
+            Some(other) => Answer::Unexpected(format!("the relay chose the protocol {other:?}, not http%2F1.1")),
         },
         (204, Dialect::Classic) => Answer::AskAgain,
         (307, _) => match field("Location").map(authority::location) {
             Some(Ok(node)) => Answer::Moved(node),
-            Some(Err(error)) => {
-                Answer::Unexpected(format!("cannot follow the relay's redirect: {error}"))
-            }
+            Some(Err(error)) => Answer::Unexpected(format!("cannot follow the relay's redirect: {error}")),
             None => Answer::Unexpected("the relay redirects without a Location".to_owned()),
         },
         (401, _) => Answer::Unauthorized,
@@ -117,10 +109,7 @@ pub(super) fn field<'h>(head: &'h [u8], name: &str) -> Option<&'h str> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     response.parse(head).ok()?;
-    let found = response
-        .headers
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case(name))?;
+    let found = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
     std::str::from_utf8(found.value).ok().map(str::trim)
 }
 
@@ -129,18 +118,9 @@ mod tests {
     use super::*;
 
     fn config(dialect: Dialect) -> Config {
-        let relay = Authority {
-            host: "relay.example".into(),
-            port: 8080,
-        };
-        let target = Authority {
-            host: "127.0.0.1".into(),
-            port: 80,
-        };
-        Config {
-            dialect,
-            ..Config::new(relay, "my-domain".into(), target)
-        }
+        let relay = Authority { host: "relay.example".into(), port: 8080 };
+        let target = Authority { host: "127.0.0.1".into(), port: 80 };
+        Config { dialect, ..Config::new(relay, "my-domain".into(), target) }
     }
 
     fn said(config: &Config) -> String {
@@ -150,25 +130,13 @@ mod tests {
     #[test]
     fn both_dialects_read_back_as_what_they_are() {
         for dialect in [Dialect::Classic, Dialect::Ptth] {
-            let config = Config {
-                key: Some("s3cret".into()),
-                strip_prefix: true,
-                ..config(dialect)
-            };
+            let config = Config { key: Some("s3cret".into()), strip_prefix: true, ..config(dialect) };
             let bytes = said(&config).into_bytes();
-            let Ok(Parse::Complete(head)) = request::parse(&bytes, HEADERS_MAX) else {
-                panic!("{dialect:?}")
-            };
+            let Ok(Parse::Complete(head)) = request::parse(&bytes, HEADERS_MAX) else { panic!("{dialect:?}") };
             let registration = head.registration.unwrap();
-            assert_eq!(
-                (registration.dialect, registration.strip_prefix),
-                (dialect, true)
-            );
+            assert_eq!((registration.dialect, registration.strip_prefix), (dialect, true));
             assert!(registration.http11_offered);
-            assert_eq!(
-                registration.authorization.unwrap().of(&bytes),
-                b"Bearer s3cret"
-            );
+            assert_eq!(registration.authorization.unwrap().of(&bytes), b"Bearer s3cret");
             assert_eq!(usize::from(head.len), bytes.len());
         }
     }
@@ -176,64 +144,36 @@ mod tests {
     #[test]
     fn every_answer_is_understood() {
         let read = |text: &str, dialect| answer(text.as_bytes(), dialect);
-        let node = Authority {
-            host: "10.0.0.2".into(),
-            port: 8081,
-        };
+        let node = Authority { host: "10.0.0.2".into(), port: 8081 };
         let classic = |text: &str| read(text, Dialect::Classic).unwrap().0;
-        assert_eq!(
-            read("HTTP/1.1 204 \r\n\r\n", Dialect::Classic),
-            Some((Answer::AskAgain, 17))
-        );
+        assert_eq!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Classic), Some((Answer::AskAgain, 17)));
         let taken = "HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\nGET / HT";
         assert_eq!(read(taken, Dialect::Classic), Some((Answer::Accepted, 57)));
         assert_eq!(read(&taken[..56], Dialect::Classic), None);
         let moved = "HTTP/1.1 307 \r\nLocation: http://10.0.0.2:8081/my-domain\r\n\r\n";
         assert_eq!(classic(moved), Answer::Moved(node));
-        assert_eq!(
-            classic("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n"),
-            Answer::Unauthorized
-        );
+        assert_eq!(classic("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n"), Answer::Unauthorized);
         let later = "HTTP/1.1 429 \r\nRetry-After: 7\r\n\r\n";
         assert_eq!(classic(later), Answer::TooMany(Duration::from_secs(7)));
-        assert_eq!(
-            classic("HTTP/1.1 429 \r\n\r\n"),
-            Answer::TooMany(RETRY_AFTER_DEFAULT)
-        );
-        for odd in [
-            "SSH-2.0-x\r\n",
-            "HTTP/1.1 200 OK\r\n\r\n",
-            "HTTP/1.1 307 \r\nLocation: https://h/d\r\n\r\n",
-        ] {
+        assert_eq!(classic("HTTP/1.1 429 \r\n\r\n"), Answer::TooMany(RETRY_AFTER_DEFAULT));
+        for odd in ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 307 \r\nLocation: https://h/d\r\n\r\n"] {
             assert!(matches!(classic(odd), Answer::Unexpected(_)), "{odd}");
         }
         let ptth = |alpn: &str| {
-            let head = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: ptth\r\nConnection: upgrade\r\n{alpn}\r\n"
-            );
+            let head =
+                format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: ptth\r\nConnection: upgrade\r\n{alpn}\r\n");
             read(&head, Dialect::Ptth).unwrap().0
         };
         assert_eq!(ptth("ALPN: http%2F1.1\r\n"), Answer::Accepted);
         assert_eq!(ptth(""), Answer::Accepted);
         assert!(matches!(ptth("ALPN: h2\r\n"), Answer::Unexpected(_)));
-        assert!(matches!(
-            read("HTTP/1.1 204 \r\n\r\n", Dialect::Ptth).unwrap().0,
-            Answer::Unexpected(_)
-        ));
+        assert!(matches!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Ptth).unwrap().0, Answer::Unexpected(_)));
     }
 
     #[test]
     fn domains_and_keys_are_checked_by_the_relays_rules() {
         assert!(check("gsiot-ffmq-ttd5", Some("abc.def~1=")).is_ok());
-        for bad in [
-            "",
-            "relay_domain",
-            "a/b",
-            "a b",
-            "a?b",
-            "a\r\nX: y",
-            &"x".repeat(256),
-        ] {
+        for bad in ["", "relay_domain", "a/b", "a b", "a?b", "a\r\nX: y", &"x".repeat(256)] {
             assert!(matches!(check(bad, None), Err(Error::Domain(_))), "{bad:?}");
         }
         for bad in ["", "a b", "a\r\nX: y", "ä"] {

@@ -57,13 +57,7 @@ enum Then {
 impl<'s> Session<'s> {
     /// `early` holds what the relay has sent behind its answer.
     pub fn new(relay: TcpStream, early: Buffer, config: &'s Config) -> Session<'s> {
-        Session {
-            config,
-            relay,
-            target: None,
-            from_relay: early,
-            from_target: Buffer::default(),
-        }
+        Session { config, relay, target: None, from_relay: early, from_target: Buffer::default() }
     }
 
     /// Whether bytes of the next request are already there.
@@ -140,11 +134,8 @@ impl<'s> Session<'s> {
                 from_target: &mut self.from_target,
             })
             .await;
-            if reused && matches!(passed.response, Err(Failure::Unanswered(_))) && may_repeat(&head)
-            {
-                tracing::debug!(
-                    "the target had closed its idle connection: sending the request on a new one"
-                );
+            if reused && matches!(passed.response, Err(Failure::Unanswered(_))) && may_repeat(&head) {
+                tracing::debug!("the target had closed its idle connection: sending the request on a new one");
                 self.from_target.clear();
                 continue;
             }
@@ -153,21 +144,13 @@ impl<'s> Session<'s> {
     }
 
     /// Decides what becomes of both connections after an exchange.
-    async fn conclude(
-        &mut self,
-        head: &RequestHead,
-        target: TcpStream,
-        passed: exchange::Passed,
-    ) -> io::Result<Then> {
+    async fn conclude(&mut self, head: &RequestHead, target: TcpStream, passed: exchange::Passed) -> io::Result<Then> {
         if passed.whole_request && !exchange::has_body(head) {
             self.from_relay.consume(usize::from(head.len));
         }
         let then = match passed.response {
             Ok(Answered::Switched) if passed.whole_request => return Ok(self.tunnel(target).await),
-            Ok(Answered::Whole {
-                keep_relay,
-                keep_target,
-            }) if passed.whole_request => {
+            Ok(Answered::Whole { keep_relay, keep_target }) if passed.whole_request => {
                 // Bytes behind a whole response belong to nobody.
                 if keep_target && self.from_target.is_empty() {
                     self.target = Some(target);
@@ -182,19 +165,11 @@ impl<'s> Session<'s> {
                 Then::Close
             }
             Err(Failure::Unanswered(what)) => {
-                tracing::warn!(
-                    "no usable response from the target {}: {what}",
-                    self.config.target
-                );
+                tracing::warn!("no usable response from the target {}: {what}", self.config.target);
                 self.from_target.clear();
                 let keep = passed.whole_request && self.keeps(head);
-                self.answer_502(
-                    head,
-                    "target-no-response",
-                    "The gateway's target gave no usable response.\n",
-                    keep,
-                )
-                .await?
+                self.answer_502(head, "target-no-response", "The gateway's target gave no usable response.\n", keep)
+                    .await?
             }
         };
         Ok(then)
@@ -234,16 +209,8 @@ impl<'s> Session<'s> {
     async fn tunnel(&mut self, mut target: TcpStream) -> Then {
         let (from_relay, to_relay) = self.relay.split();
         let (from_target, to_target) = target.split();
-        let there = Way {
-            from: from_relay,
-            to: to_target,
-            early: &mut self.from_relay,
-        };
-        let back = Way {
-            from: from_target,
-            to: to_relay,
-            early: &mut self.from_target,
-        };
+        let there = Way { from: from_relay, to: to_target, early: &mut self.from_relay };
+        let back = Way { from: from_target, to: to_relay, early: &mut self.from_target };
         if let Err(error) = pump::both(there, back).await {
             tracing::debug!("a tunnel broke: {error}");
         }
@@ -251,18 +218,9 @@ impl<'s> Session<'s> {
     }
 
     async fn unreachable(&mut self, head: &RequestHead, error: &io::Error) -> io::Result<Then> {
-        tracing::warn!(
-            "cannot connect to the target {}: {error}",
-            self.config.target
-        );
+        tracing::warn!("cannot connect to the target {}: {error}", self.config.target);
         let keep = self.keeps(head) && self.drain(head).await?;
-        self.answer_502(
-            head,
-            "target-unreachable",
-            "The gateway cannot reach its target.\n",
-            keep,
-        )
-        .await
+        self.answer_502(head, "target-unreachable", "The gateway cannot reach its target.\n", keep).await
     }
 
     /// Whether the relay expects the connection to be kept after an answer with a length.
@@ -295,19 +253,9 @@ impl<'s> Session<'s> {
         }
     }
 
-    async fn answer_502(
-        &mut self,
-        head: &RequestHead,
-        error: &str,
-        text: &str,
-        keep: bool,
-    ) -> io::Result<Then> {
+    async fn answer_502(&mut self, head: &RequestHead, error: &str, text: &str, keep: bool) -> io::Result<Then> {
         let close = if keep { "" } else { "Connection: close\r\n" };
-        let body = if head.method == Method::Head {
-            ""
-        } else {
-            text
-        };
+        let body = if head.method == Method::Head { "" } else { text };
         let answer = format!(
             "HTTP/1.1 502 Bad Gateway\r\nX-Relay-Error: {error}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
              {close}\r\n{body}",
@@ -331,8 +279,7 @@ impl<'s> Session<'s> {
 
 /// Whether a request may be sent again when it is not known whether the target has seen it (RFC 9110 §9.2.1).
 fn may_repeat(head: &RequestHead) -> bool {
-    matches!(head.method, Method::Get | Method::Head | Method::OtherSafe)
-        && !exchange::has_body(head)
+    matches!(head.method, Method::Get | Method::Head | Method::OtherSafe) && !exchange::has_body(head)
 }
 
 /// Whether an idle target connection is still open and silent: asks the kernel, not the event loop, which may not

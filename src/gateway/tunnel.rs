@@ -44,9 +44,7 @@ pub enum TunnelError {
         error: io::Error,
     },
     /// The relay or the gateway refused, with its status and, from `X-Relay-Error`, why.
-    #[error(
-        "no tunnel to {domain}: {status} ({reason}); is its gateway connected, and its target running?"
-    )]
+    #[error("no tunnel to {domain}: {status} ({reason}); is its gateway connected, and its target running?")]
     Refused {
         /// The relay domain.
         domain: String,
@@ -72,20 +70,10 @@ struct Tunnel {
 
 /// Opens a tunnel with `CONNECT /<domain>`.
 async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
-    let Config {
-        relay,
-        domain,
-        key,
-        connect_timeout,
-    } = config;
+    let Config { relay, domain, key, connect_timeout } = config;
     registration::check(domain, key.as_deref())?;
-    let unreachable = |error| TunnelError::Unreachable {
-        relay: relay.clone(),
-        error,
-    };
-    let mut stream = socket::connect(relay, *connect_timeout)
-        .await
-        .map_err(unreachable)?;
+    let unreachable = |error| TunnelError::Unreachable { relay: relay.clone(), error };
+    let mut stream = socket::connect(relay, *connect_timeout).await.map_err(unreachable)?;
     let mut head = format!("CONNECT /{domain} HTTP/1.1\r\nHost: {relay}\r\n");
     if let Some(key) = key {
         head += &format!("Authorization: Bearer {key}\r\n");
@@ -96,22 +84,14 @@ async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
     loop {
         match response::parse(early.filled(), Method::Connect, HEADERS_MAX) {
             Ok(Parse::Complete(head)) if head.status == 101 || head.status >= 300 => {
-                let reason = registration::field(early.filled(), "X-Relay-Error")
-                    .unwrap_or("no reason given");
+                let reason = registration::field(early.filled(), "X-Relay-Error").unwrap_or("no reason given");
                 let (domain, reason) = (domain.clone(), reason.to_owned());
-                return Err(TunnelError::Refused {
-                    domain,
-                    status: head.status,
-                    reason,
-                });
+                return Err(TunnelError::Refused { domain, status: head.status, reason });
             }
             Ok(Parse::Complete(head)) => {
                 early.consume(usize::from(head.len));
                 if head.status >= 200 {
-                    return Ok(Tunnel {
-                        relay: stream,
-                        early,
-                    });
+                    return Ok(Tunnel { relay: stream, early });
                 }
                 continue;
             }
@@ -130,24 +110,12 @@ async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
 /// # Errors
 /// [`TunnelError`].
 pub async fn stdio(config: &Config) -> Result<(), TunnelError> {
-    let Tunnel {
-        mut relay,
-        early: mut from_relay,
-    } = open(config).await?;
+    let Tunnel { mut relay, early: mut from_relay } = open(config).await?;
     let (relay_in, relay_out) = relay.split();
     let mut typed = Buffer::default();
-    let there = pump::one(Way {
-        from: stdin(),
-        to: relay_out,
-        early: &mut typed,
-    });
+    let there = pump::one(Way { from: stdin(), to: relay_out, early: &mut typed });
     let back = async {
-        pump::one(Way {
-            from: relay_in,
-            to: stdout(),
-            early: &mut from_relay,
-        })
-        .await?;
+        pump::one(Way { from: relay_in, to: stdout(), early: &mut from_relay }).await?;
         close_stdout()
     };
     tokio::try_join!(there, back)?;
@@ -199,23 +167,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 async fn serve(config: Arc<Config>, mut client: TcpStream) {
     let carried = async {
         socket::prepare(&client)?;
-        let Tunnel {
-            mut relay,
-            early: mut from_relay,
-        } = open(&config).await?;
+        let Tunnel { mut relay, early: mut from_relay } = open(&config).await?;
         let (relay_in, relay_out) = relay.split();
         let (client_in, client_out) = client.split();
         let mut from_client = Buffer::default();
-        let there = Way {
-            from: client_in,
-            to: relay_out,
-            early: &mut from_client,
-        };
-        let back = Way {
-            from: relay_in,
-            to: client_out,
-            early: &mut from_relay,
-        };
+        let there = Way { from: client_in, to: relay_out, early: &mut from_client };
+        let back = Way { from: relay_in, to: client_out, early: &mut from_relay };
         pump::both(there, back).await.map_err(TunnelError::Broken)
     };
     if let Err(error) = carried.await {
