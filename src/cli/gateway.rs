@@ -3,7 +3,7 @@ use std::{io, process::ExitCode, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::values;
+use super::{failed, values};
 use crate::{
     gateway::{self, Authority, Config, relay_url},
     http::Dialect,
@@ -82,24 +82,12 @@ fn dialect() -> impl TypedValueParser<Value = Dialect> {
 
 /// The key from the command line, else from the environment.
 pub(super) fn key(given: Option<String>) -> Option<String> {
-    given.or_else(|| {
-        std::env::var("RINGBACK_KEY")
-            .ok()
-            .filter(|key| !key.is_empty())
-    })
+    given.or_else(|| std::env::var("RINGBACK_KEY").ok().filter(|key| !key.is_empty()))
 }
 
 /// One thread: a gateway waits for the network most of the time.
 pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-}
-
-/// Tells the user why the command failed.
-pub(super) fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("ringback: {error}");
-    ExitCode::FAILURE
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Logs to standard error, `info` and above unless `RUST_LOG` says otherwise. Leaves a subscriber that is already
@@ -107,10 +95,7 @@ pub(super) fn failed(error: &dyn std::fmt::Display) -> ExitCode {
 pub(super) fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logger = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(filter)
-        .with_target(false);
+    let logger = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
     let _was_there_before = logger.try_init();
 }
 

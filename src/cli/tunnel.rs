@@ -4,7 +4,8 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::net::TcpListener;
 
 use super::{
-    gateway::{failed, interrupted, key, log_to_stderr, runtime},
+    failed,
+    gateway::{interrupted, key, log_to_stderr, runtime},
     values,
 };
 use crate::gateway::{Authority, relay_url, tunnel};
@@ -75,9 +76,7 @@ async fn listen(config: tunnel::Config, address: SocketAddr) -> ExitCode {
     let (listener, address) = match bound {
         Ok(bound) => bound,
         Err(error) => {
-            return failed(&format!(
-                "cannot listen on {address}: {error}; give another --listen"
-            ));
+            return failed(&format!("cannot listen on {address}: {error}; give another --listen"));
         }
     };
     println!("{address}");

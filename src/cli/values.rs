@@ -15,10 +15,7 @@ pub fn duration(s: &str) -> Result<Duration, String> {
         "h" => 60 * 60 * 1000,
         _ => return Err(bad()),
     };
-    number
-        .checked_mul(millis)
-        .map(Duration::from_millis)
-        .ok_or_else(bad)
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(bad)
 }
 
 /// Parses a number of bytes: a whole number, alone or with `K`, `M` or `G` (also `KiB`, `MiB`, `GiB`), powers of 1024.
@@ -57,21 +54,9 @@ mod tests {
         assert_eq!(millis("1m"), Ok(60_000));
         assert_eq!(millis("1h"), Ok(3_600_000));
         assert_eq!(millis("0s"), Ok(0));
-        for bad in [
-            "",
-            "2",
-            "s",
-            "-1s",
-            "1.5s",
-            "1 s",
-            "1d",
-            "99999999999999999h",
-        ] {
+        for bad in ["", "2", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999h"] {
             let message = duration(bad).unwrap_err();
-            assert!(
-                message.contains(&format!("{bad:?}")) && message.contains("500ms"),
-                "{message}"
-            );
+            assert!(message.contains(&format!("{bad:?}")) && message.contains("500ms"), "{message}");
         }
     }
 
@@ -85,10 +70,7 @@ mod tests {
         assert_eq!(bytes("2G"), Ok(2 << 30));
         for bad in ["", "K", "1k", "1KB", "-1", "1.5M", "99999999999999G"] {
             let message = bytes(bad).unwrap_err();
-            assert!(
-                message.contains(&format!("{bad:?}")) && message.contains("16K"),
-                "{message}"
-            );
+            assert!(message.contains(&format!("{bad:?}")) && message.contains("16K"), "{message}");
         }
     }
 }

@@ -29,10 +29,7 @@ impl<'a> Authority<'a> {
 
 /// Length of the `reg-name` or IPv4 address at the start of `text`, which reaches to its end or to a colon.
 fn name_len(text: &[u8]) -> Option<usize> {
-    let len = text
-        .iter()
-        .position(|&b| !class::is_name(b))
-        .unwrap_or(text.len());
+    let len = text.iter().position(|&b| !class::is_name(b)).unwrap_or(text.len());
     let mut rest = &text[..len];
     while let Some(percent) = memchr::memchr(b'%', rest) {
         let digits = rest.get(percent + 1..percent + 3)?;
@@ -80,14 +77,7 @@ mod tests {
             ("a_b~%41!$&'()*+,;=", "a_b~%41!$&'()*+,;=", None),
         ] {
             let parsed = Authority::parse(text.as_bytes());
-            assert_eq!(
-                parsed,
-                Some(Authority {
-                    host: host.as_bytes(),
-                    port
-                }),
-                "{text}"
-            );
+            assert_eq!(parsed, Some(Authority { host: host.as_bytes(), port }), "{text}");
         }
     }
 

@@ -12,7 +12,8 @@ pub const CLASSIC_101: &[u8] = b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnectio
 pub const UNAUTHORIZED_401: &[u8] = b"HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n";
 
 /// The answer to `Upgrade: ptth`; from here on the relay sends the requests.
-pub const PTTH_101: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n";
+pub const PTTH_101: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n";
 
 // What sketches hard-wire.
 const _: () = assert!(CLASSIC_204.len() == 17 && CLASSIC_101.len() == 57);
@@ -52,10 +53,7 @@ pub fn too_many_429(retry_after: u32) -> TooMany429 {
         bytes[len..len + part.len()].copy_from_slice(part);
         len += part.len();
     }
-    TooMany429 {
-        bytes,
-        len: len as u8,
-    }
+    TooMany429 { bytes, len: len as u8 }
 }
 
 /// Appends to `out` the answer that sends a `PTTH/1.0` gateway to another node. `authority` is that node's
@@ -63,14 +61,7 @@ pub fn too_many_429(retry_after: u32) -> TooMany429 {
 pub fn moved_307(out: &mut Vec<u8>, tls: bool, authority: &str, domain: &[u8]) {
     let scheme: &[u8] = if tls { b"https://" } else { b"http://" };
     // One space, lower-case scheme, a slash behind the authority: existing parsers search for exactly that.
-    for part in [
-        b"HTTP/1.1 307 \r\nLocation: ",
-        scheme,
-        authority.as_bytes(),
-        b"/",
-        domain,
-        b"\r\n\r\n",
-    ] {
+    for part in [b"HTTP/1.1 307 \r\nLocation: ", scheme, authority.as_bytes(), b"/", domain, b"\r\n\r\n"] {
         out.extend_from_slice(part);
     }
 }

@@ -10,10 +10,7 @@ pub struct Cuts {
 
 impl Default for Cuts {
     fn default() -> Self {
-        Cuts {
-            spans: [Span { start: 0, end: 0 }; Cuts::MAX],
-            len: 0,
-        }
+        Cuts { spans: [Span { start: 0, end: 0 }; Cuts::MAX], len: 0 }
     }
 }
 
@@ -25,10 +22,7 @@ impl Cuts {
     /// changed, when there is no room left.
     #[must_use]
     pub fn add(&mut self, span: Span) -> bool {
-        assert!(
-            span.start <= span.end,
-            "a span that ends before it starts: {span:?}"
-        );
+        assert!(span.start <= span.end, "a span that ends before it starts: {span:?}");
         if span.is_empty() {
             return true;
         }
@@ -45,10 +39,8 @@ impl Cuts {
             self.len += 1;
             return true;
         }
-        self.spans[first] = Span {
-            start: self.spans[first].start.min(span.start),
-            end: self.spans[last - 1].end.max(span.end),
-        };
+        self.spans[first] =
+            Span { start: self.spans[first].start.min(span.start), end: self.spans[last - 1].end.max(span.end) };
         self.spans.copy_within(last..n, first + 1);
         self.forget(last - first - 1);
         true
@@ -85,13 +77,7 @@ mod tests {
     #[test]
     fn a_bridge_merges_what_it_reaches() {
         let mut cuts = Cuts::default();
-        for s in [
-            span(0, 2),
-            span(10, 12),
-            span(20, 22),
-            span(30, 32),
-            span(11, 30),
-        ] {
+        for s in [span(0, 2), span(10, 12), span(20, 22), span(30, 32), span(11, 30)] {
             assert!(cuts.add(s));
         }
         assert_eq!(cuts.spans(), [span(0, 2), span(10, 32)]);

@@ -25,20 +25,14 @@ const RESERVED: &[u8] = b"relay_domain";
 pub fn of(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Result<Named, Refusal> {
     if let Some(name) = in_host(bytes, head, hostnames) {
         check(name.of(bytes))?;
-        return Ok(Named {
-            name,
-            strip: Span::default(),
-        });
+        return Ok(Named { name, strip: Span::default() });
     }
     let name = first_segment(bytes, head.path);
     if name.is_empty() {
         return Err(Refusal::NoDomain);
     }
     check(name.of(bytes))?;
-    Ok(Named {
-        name,
-        strip: strip(bytes, head, name),
-    })
+    Ok(Named { name, strip: strip(bytes, head, name) })
 }
 
 /// Finds the relay domain that a gateway registers: always the first segment of the path.
@@ -89,10 +83,7 @@ fn in_host(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Option<Spa
     }
     // An empty name (`.relay.example`) is no name either.
     let end = authority.start + shortest as u16;
-    (0 < shortest && shortest < host.len()).then_some(Span {
-        start: authority.start,
-        end,
-    })
+    (0 < shortest && shortest < host.len()).then_some(Span { start: authority.start, end })
 }
 
 /// The first segment of `path`, without its slash.
@@ -100,28 +91,18 @@ fn first_segment(bytes: &[u8], path: Span) -> Span {
     let Some((_, rest)) = path.of(bytes).split_first() else {
         return path;
     };
-    let len = rest
-        .iter()
-        .position(|b| matches!(b, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let len = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
     let start = path.start + 1;
-    Span {
-        start,
-        end: start + len as u16,
-    }
+    Span { start, end: start + len as u16 }
 }
 
 /// What to leave out of the path so that the rest still starts with a slash: `/name` of `/name/rest`, `name` of
 /// `/name`. Nothing for a tunnel.
 fn strip(bytes: &[u8], head: &RequestHead, name: Span) -> Span {
-    let slash_behind =
-        bytes[..usize::from(head.path.end)].get(usize::from(name.end)) == Some(&b'/');
+    let slash_behind = bytes[..usize::from(head.path.end)].get(usize::from(name.end)) == Some(&b'/');
     match slash_behind {
         _ if head.method == Method::Connect => Span::default(),
-        true => Span {
-            start: name.start - 1,
-            end: name.end,
-        },
+        true => Span { start: name.start - 1, end: name.end },
         false => name,
     }
 }

@@ -42,28 +42,20 @@ fn in_request_line(line: &[u8]) -> Refusal {
 /// Whether the third word of a request line is an HTTP version, if one that nobody speaks here.
 fn names_a_version(line: &[u8]) -> bool {
     let mut words = line.splitn(3, |&b| b == b' ').skip(2);
-    let version = words
-        .next()
-        .and_then(|word| word.strip_prefix(b"HTTP/"))
-        .unwrap_or_default();
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/")).unwrap_or_default();
     let version = version.strip_suffix(b"\r").unwrap_or(version);
     !version.is_empty() && version.iter().all(|&b| b.is_ascii_digit() || b == b'.')
 }
 
 /// A carriage return that another byte than a line feed follows. One at the very end may yet be followed by one.
 fn has_bare_cr(bytes: &[u8]) -> bool {
-    bytes
-        .windows(2)
-        .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
+    bytes.windows(2).any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
 }
 
 /// The first header line whose name is not a token with a colon behind it.
 fn in_names(bytes: &[u8]) -> Refusal {
     for line in bytes.split(|&b| b == b'\n').skip(1) {
-        let end = line
-            .iter()
-            .position(|&b| !class::is_token(b))
-            .unwrap_or(line.len());
+        let end = line.iter().position(|&b| !class::is_token(b)).unwrap_or(line.len());
         let rest = &line[end..];
         match rest.first() {
             Some(b':') if end > 0 => continue,

@@ -70,11 +70,7 @@ impl Body {
     pub const EMPTY: Body = Body::Length(0);
 
     /// A chunked body, from its first byte.
-    pub const CHUNKED: Body = Body::Chunked(Chunked {
-        left: 0,
-        line: 0,
-        next: Next::FirstDigit,
-    });
+    pub const CHUNKED: Body = Body::Chunked(Chunked { left: 0, line: 0, next: Next::FirstDigit });
 
     /// How many of `bytes`, from the first, belong to this body (framing included); the state moves past them.
     /// Fewer than all of them only when the body ends inside `bytes`.
@@ -122,11 +118,7 @@ impl Body {
     /// More bytes passed than were opaque: what they were is lost, and with it where the next message starts.
     #[inline]
     pub fn skip(&mut self, n: u64) {
-        assert!(
-            n <= self.opaque(),
-            "{n} bytes passed unseen where {} were opaque",
-            self.opaque()
-        );
+        assert!(n <= self.opaque(), "{n} bytes passed unseen where {} were opaque", self.opaque());
         match self {
             Body::Length(left) => *left -= n,
             Body::Chunked(chunked) if n > 0 => chunked.skip(n),
@@ -166,9 +158,7 @@ impl Chunked {
     #[inline]
     fn step(&mut self, b: u8) -> Result<Next, Refusal> {
         match self.next {
-            Next::FirstDigit | Next::Digit | Next::Space | Next::Extension | Next::SizeLf => {
-                self.size_line(b)
-            }
+            Next::FirstDigit | Next::Digit | Next::Space | Next::Extension | Next::SizeLf => self.size_line(b),
             Next::DataCr if b == b'\r' => Ok(Next::DataLf),
             Next::DataLf if b == b'\n' => {
                 self.line = 0;
@@ -194,11 +184,7 @@ impl Chunked {
             (Next::Extension, _) if class::is_value(b) => Ok(Next::Extension),
             (Next::SizeLf, b'\n') => {
                 self.line = 0;
-                Ok(if self.left > 0 {
-                    Next::Data
-                } else {
-                    Next::TrailerStart
-                })
+                Ok(if self.left > 0 { Next::Data } else { Next::TrailerStart })
             }
             _ => Err(Refusal::BadChunkSize),
         }
@@ -220,9 +206,7 @@ impl Chunked {
         }
         match (self.next, b) {
             (Next::TrailerStart, b'\r') => Ok(Next::EndLf),
-            (Next::TrailerStart | Next::TrailerName, _) if class::is_token(b) => {
-                Ok(Next::TrailerName)
-            }
+            (Next::TrailerStart | Next::TrailerName, _) if class::is_token(b) => Ok(Next::TrailerName),
             (Next::TrailerName, b':') => Ok(Next::TrailerValue),
             (Next::TrailerValue, b'\r') => Ok(Next::TrailerLf),
             (Next::TrailerValue, _) if class::is_value(b) => Ok(Next::TrailerValue),
@@ -267,11 +251,7 @@ impl<'a> Declared<'a> {
     /// because recipients disagree on what it means.
     pub fn coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for coding in class::raw_elements(value) {
-            let name = coding
-                .split(|&b| b == b';')
-                .next()
-                .unwrap_or_default()
-                .trim_ascii_end();
+            let name = coding.split(|&b| b == b';').next().unwrap_or_default().trim_ascii_end();
             let is_token = !name.is_empty() && name.iter().all(|&b| class::is_token(b));
             if !is_token || self.coding == Some(Coding::Chunked) {
                 return Err(Refusal::BadTransferEncoding);

@@ -8,14 +8,7 @@ const NAMED_MAX: usize = 8;
 
 /// Headers that `Connection` cannot name away: without them the next hop would see another message, sent to
 /// somebody else or by somebody else, than the one the relay routed.
-const KEPT: [&str; 6] = [
-    "Host",
-    "Content-Length",
-    "Transfer-Encoding",
-    "Trailer",
-    "Authorization",
-    "Expect",
-];
+const KEPT: [&str; 6] = ["Host", "Content-Length", "Transfer-Encoding", "Trailer", "Authorization", "Expect"];
 
 /// There are more hop-by-hop headers than [`Cuts::MAX`] places or more options than [`NAMED_MAX`].
 pub(super) struct TooMany;
@@ -95,11 +88,7 @@ impl<'a> Hops<'a> {
         for (index, header) in headers.iter().enumerate() {
             let name = header.name.as_bytes();
             let is_named = named.iter().any(|option| option.eq_ignore_ascii_case(name));
-            if is_named
-                && !KEPT
-                    .iter()
-                    .any(|kept| kept.eq_ignore_ascii_case(header.name))
-            {
+            if is_named && !KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(header.name)) {
                 self.marked |= 1 << index;
             }
         }
@@ -113,17 +102,13 @@ pub(super) fn always(name: &[u8]) -> bool {
     match name.len() {
         2 => name.eq_ignore_ascii_case(b"te"),
         10 if name.eq_ignore_ascii_case(b"keep-alive") => true,
-        0..=6 => false,
+        0..=5 => false,
         _ => name[0] | 0x20 == b'p' && name[..6].eq_ignore_ascii_case(b"proxy-"),
     }
 }
 
 /// Where the blank line of a complete `head` starts: CRLF, or the bare LF that only responses may have.
 fn blank_line(head: &[u8]) -> u16 {
-    let end = if head.ends_with(b"\r\n") {
-        head.len() - 2
-    } else {
-        head.len() - 1
-    };
+    let end = if head.ends_with(b"\r\n") { head.len() - 2 } else { head.len() - 1 };
     end as u16
 }

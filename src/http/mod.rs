@@ -14,6 +14,8 @@ mod authority;
 mod class;
 mod faults;
 mod hops;
+#[cfg(test)]
+mod tests;
 
 pub use canned::Refusal;
 pub use cuts::Cuts;
@@ -46,14 +48,8 @@ impl Span {
     fn locate(part: &[u8], head: &[u8]) -> Span {
         let start = part.as_ptr() as usize - head.as_ptr() as usize;
         let end = start + part.len();
-        assert!(
-            end <= head.len() && end <= HEAD_BYTES_MAX,
-            "a part outside of its head"
-        );
-        Span {
-            start: start as u16,
-            end: end as u16,
-        }
+        assert!(end <= head.len() && end <= HEAD_BYTES_MAX, "a part outside of its head");
+        Span { start: start as u16, end: end as u16 }
     }
 
     /// Whether the span covers nothing.

@@ -2,9 +2,7 @@
 use super::authority::Authority;
 use super::framing::Declared;
 use super::hops::{self, Hops, TooMany};
-use super::{
-    Body, Cuts, HEAD_BYTES_MAX, HEADERS_MAX, Parse, Refusal, Span, Version, class, faults,
-};
+use super::{Body, Cuts, HEAD_BYTES_MAX, HEADERS_MAX, Parse, Refusal, Span, Version, class, faults};
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
@@ -90,9 +88,7 @@ pub fn parse(bytes: &[u8], headers_max: usize) -> Result<Parse<RequestHead>, Ref
     let room = &mut room[..headers_max.min(HEADERS_MAX)];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(message, room) {
-        Ok(Status::Complete(len)) => {
-            read(&bytes[..skipped + len], skipped, &request).map(Parse::Complete)
-        }
+        Ok(Status::Complete(len)) => read(&bytes[..skipped + len], skipped, &request).map(Parse::Complete),
         Ok(Status::Partial) if bytes.len() == HEAD_BYTES_MAX => Err(Refusal::HeadTooLarge),
         Ok(Status::Partial) => Ok(Parse::Partial),
         Err(error) => Err(faults::in_request(error, message)),
@@ -119,26 +115,14 @@ fn empty_lines(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
 }
 
 /// Reads a complete `head` whose request line starts at `skipped`.
-fn read(
-    head: &[u8],
-    skipped: usize,
-    request: &httparse::Request<'_, '_>,
-) -> Result<RequestHead, Refusal> {
+fn read(head: &[u8], skipped: usize, request: &httparse::Request<'_, '_>) -> Result<RequestHead, Refusal> {
     let headers: &[Header<'_>] = request.headers;
     refuse_bare_lf(head, headers)?;
     let method = method(request.method.unwrap_or_default());
-    let version = if request.version == Some(0) {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let fields = Fields::read(headers)?;
     fields.check_host(version)?;
-    let target = Target::read(
-        method,
-        request.method == Some("OPTIONS"),
-        request.path.unwrap_or_default().as_bytes(),
-    )?;
+    let target = Target::read(method, request.method == Some("OPTIONS"), request.path.unwrap_or_default().as_bytes())?;
     let registration = fields.registration(version, head);
     let body = fields.body(method, version)?;
     let upgrade = fields.asks_to_switch(method, version) && registration.is_none();
@@ -164,9 +148,7 @@ fn read(
 /// other CR, so one byte a line tells.
 fn refuse_bare_lf(head: &[u8], headers: &[Header<'_>]) -> Result<(), Refusal> {
     let crlf_before = |line: usize| head[line - 2] == b'\r';
-    let lines = headers
-        .iter()
-        .map(|header| usize::from(Span::locate(header.name.as_bytes(), head).start));
+    let lines = headers.iter().map(|header| usize::from(Span::locate(header.name.as_bytes(), head).start));
     // The blank line is there, so the head ends in two line ends.
     match lines.chain([head.len(), head.len() - 2]).all(crlf_before) {
         true => Ok(()),
@@ -194,15 +176,9 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn read(method: Method, is_options: bool, target: &'a [u8]) -> Result<Target<'a>, Refusal> {
         match target {
-            [b'/', ..] => Ok(Target {
-                path: target,
-                authority: None,
-            }),
+            [b'/', ..] => Ok(Target { path: target, authority: None }),
             _ if method == Method::Connect => Target::authority_form(target),
-            b"*" if is_options => Ok(Target {
-                path: &target[..0],
-                authority: None,
-            }),
+            b"*" if is_options => Ok(Target { path: &target[..0], authority: None }),
             _ => Target::absolute_form(target),
         }
     }
@@ -210,42 +186,25 @@ impl<'a> Target<'a> {
     /// `host:port`; the port is required (RFC 9110 §9.3.6).
     fn authority_form(target: &'a [u8]) -> Result<Target<'a>, Refusal> {
         match Authority::parse(target) {
-            Some(Authority {
-                port: Some(1..), ..
-            }) => Ok(Target {
-                path: &target[..0],
-                authority: Some(target),
-            }),
+            Some(Authority { port: Some(1..), .. }) => Ok(Target { path: &target[..0], authority: Some(target) }),
             _ => Err(Refusal::BadTarget),
         }
     }
 
     /// `http://host[:port]/path`.
     fn absolute_form(target: &'a [u8]) -> Result<Target<'a>, Refusal> {
-        let rest = [&b"http://"[..], b"https://"]
-            .into_iter()
-            .find_map(|scheme| {
-                let (start, rest) = target.split_at_checked(scheme.len())?;
-                start.eq_ignore_ascii_case(scheme).then_some(rest)
-            });
+        let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        });
         let rest = rest.ok_or(Refusal::BadTarget)?;
-        let end = rest
-            .iter()
-            .position(|b| matches!(b, b'/' | b'?' | b'#'))
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if Authority::parse(authority).is_none() {
             return Err(Refusal::BadTarget);
         }
-        let path = if path.first() == Some(&b'/') {
-            path
-        } else {
-            &path[..0]
-        };
-        Ok(Target {
-            path,
-            authority: Some(authority),
-        })
+        let path = if path.first() == Some(&b'/') { path } else { &path[..0] };
+        Ok(Target { path, authority: Some(authority) })
     }
 }
 
@@ -261,7 +220,7 @@ struct Fields<'a> {
     switch: bool,
     /// The dialect that `Upgrade` names first.
     dialect: Option<Dialect>,
-    /// `X-Relay-Protocol: PTTH/1.0`.
+    /// `PTTH/1.0` in `Upgrade` or in `X-Relay-Protocol`.
     classic: bool,
     http11_offered: bool,
     strip_prefix: bool,
@@ -285,16 +244,12 @@ impl<'a> Fields<'a> {
         match name.len() {
             4 if is("host") => return self.host(value),
             4 if is("alpn") => self.http11_offered |= offers_http11(value),
-            6 if is("expect") => {
-                self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue")
-            }
+            6 if is("expect") => self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             7 if is("upgrade") => self.upgrade(index, value),
             10 if is("connection") => return Ok(self.hops.connection(index, value)?),
             13 if is("authorization") => self.authorization = self.authorization.or(Some(value)),
             14 if is("content-length") => return self.declared.length(value),
-            16 if is("x-relay-protocol") => {
-                self.classic |= class::elements(value).any(|token| token == b"PTTH/1.0")
-            }
+            16 if is("x-relay-protocol") => self.classic |= class::elements(value).any(|token| token == b"PTTH/1.0"),
             16 if is("x-forwarded-host") => self.hops.mark(index),
             17 if is("transfer-encoding") => return self.declared.coding(value),
             17 if is("x-forwarded-proto") => self.hops.mark(index),
@@ -322,6 +277,7 @@ impl<'a> Fields<'a> {
                 _ => None,
             };
             self.dialect = self.dialect.or(dialect);
+            self.classic |= dialect == Some(Dialect::Classic);
         }
     }
 
@@ -345,9 +301,7 @@ impl<'a> Fields<'a> {
     fn registration(&self, version: Version, head: &[u8]) -> Option<Registration> {
         let dialect = match self.dialect {
             // HTTP/1.0 knows no Upgrade (RFC 9110 §7.8). The classic dialect never cared, so neither do we there.
-            Some(Dialect::Ptth) if version == Version::Http10 => {
-                self.classic.then_some(Dialect::Classic)
-            }
+            Some(Dialect::Ptth) if version == Version::Http10 => self.classic.then_some(Dialect::Classic),
             None => self.classic.then_some(Dialect::Classic),
             dialect => dialect,
         }?;
@@ -364,22 +318,13 @@ impl<'a> Fields<'a> {
         self.switch && self.hops.upgrade && version == Version::Http11 && method != Method::Connect
     }
 
-    fn cuts(
-        self,
-        head: &[u8],
-        skipped: usize,
-        headers: &[Header<'_>],
-        upgrade: bool,
-    ) -> Result<Cuts, Refusal> {
+    fn cuts(self, head: &[u8], skipped: usize, headers: &[Header<'_>], upgrade: bool) -> Result<Cuts, Refusal> {
         let mut hops = self.hops;
         if !upgrade {
             hops.mark_all(self.upgrades);
         }
         let mut cuts = hops.cuts(head, headers)?;
-        let empty_lines = Span {
-            start: 0,
-            end: skipped as u16,
-        };
+        let empty_lines = Span { start: 0, end: skipped as u16 };
         if !cuts.add(empty_lines) {
             return Err(Refusal::TooManyHopByHop);
         }
@@ -397,9 +342,7 @@ impl From<TooMany> for Refusal {
 fn offers_http11(value: &[u8]) -> bool {
     class::elements(value).any(|id| {
         let mut rest = id;
-        let same = b"http/1.1"
-            .iter()
-            .all(|&expected| percent_decoded(&mut rest) == Some(expected));
+        let same = b"http/1.1".iter().all(|&expected| percent_decoded(&mut rest) == Some(expected));
         same && rest.is_empty()
     })
 }

@@ -38,11 +38,7 @@ pub enum NotAResponse {
 ///
 /// # Errors
 /// [`NotAResponse`], as soon as the first bytes show it.
-pub fn parse(
-    bytes: &[u8],
-    method: Method,
-    headers_max: usize,
-) -> Result<Parse<ResponseHead>, NotAResponse> {
+pub fn parse(bytes: &[u8], method: Method, headers_max: usize) -> Result<Parse<ResponseHead>, NotAResponse> {
     const START: &[u8] = b"HTTP/1.";
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let seen = bytes.len().min(START.len());
@@ -55,9 +51,7 @@ pub fn parse(
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut response, bytes, room) {
         Ok(Status::Complete(len)) => Ok(Parse::Complete(read(&bytes[..len], method, &response)?)),
-        Ok(Status::Partial) if bytes.len() == HEAD_BYTES_MAX => {
-            Err(NotAResponse::Bad("the head is too long"))
-        }
+        Ok(Status::Partial) if bytes.len() == HEAD_BYTES_MAX => Err(NotAResponse::Bad("the head is too long")),
         Ok(Status::Partial) => Ok(Parse::Partial),
         Err(Error::Version) => Err(Refusal::UnsupportedVersion.into()),
         Err(Error::Status | Error::Token) => Err(NotAResponse::Bad("the status line is malformed")),
@@ -65,17 +59,9 @@ pub fn parse(
     }
 }
 
-fn read(
-    head: &[u8],
-    method: Method,
-    response: &httparse::Response<'_, '_>,
-) -> Result<ResponseHead, NotAResponse> {
+fn read(head: &[u8], method: Method, response: &httparse::Response<'_, '_>) -> Result<ResponseHead, NotAResponse> {
     let headers: &[Header<'_>] = response.headers;
-    let version = if response.version == Some(0) {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let status = response.code.unwrap_or_default();
     if status < 100 {
         return Err(NotAResponse::Bad("the status is below 100"));
@@ -84,18 +70,9 @@ fn read(
     let body = fields.body(method, version, status)?;
     let self_delimited = body != Body::UntilClose;
     let hops = &fields.hops;
-    let keep_alive =
-        self_delimited && !hops.close && (version == Version::Http11 || hops.keep_alive);
+    let keep_alive = self_delimited && !hops.close && (version == Version::Http11 || hops.keep_alive);
     let cuts = fields.cuts(head, headers, status)?;
-    Ok(ResponseHead {
-        len: head.len() as u16,
-        status,
-        version,
-        body,
-        keep_alive,
-        self_delimited,
-        cuts,
-    })
+    Ok(ResponseHead { len: head.len() as u16, status, version, body, keep_alive, self_delimited, cuts })
 }
 
 /// What the headers say.

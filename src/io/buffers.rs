@@ -97,6 +97,18 @@ impl Links {
         Some(Buf { id, start: link.start, end: link.end })
     }
 
+    /// A look at the first buffer; ownership stays with the chain.
+    pub fn front(&self, chain: &Chain) -> Option<Buf> {
+        self.iter(chain).next()
+    }
+
+    /// The first buffer's first `n` bytes are dealt with; more must be there than that, or the buffer is popped.
+    pub fn trim_front(&mut self, chain: &Chain, n: usize) {
+        let link = &mut self.0[usize::from(chain.head)];
+        link.start += n as u32;
+        debug_assert!(link.start < link.end, "an emptied buffer is popped, not trimmed");
+    }
+
     /// The buffers in order, as copies to look at; ownership stays with the chain.
     pub fn iter(&self, chain: &Chain) -> impl Iterator<Item = Buf> + '_ {
         let mut at = chain.head;

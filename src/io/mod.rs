@@ -5,7 +5,12 @@
 //! choice, see `docs/journal/`.
 
 pub mod buffers;
+pub mod listen;
+pub mod mail;
+mod pool;
+pub mod probe;
 pub mod sim;
+mod splice;
 pub mod uring;
 
 pub use buffers::{Buf, Chain, Links};
@@ -193,6 +198,12 @@ pub trait Io {
 
     /// Gives a buffer back to the pool.
     fn release(&mut self, buf: Buf);
+
+    /// A buffer with the first of `bytes` in it, as many as it takes; none if the pool has none to give.
+    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf>;
+
+    /// Bytes of one buffer.
+    fn buffer_size(&self) -> usize;
 
     /// Buffers in the pool, and how many of them are free now.
     fn buffers(&self) -> (usize, usize);

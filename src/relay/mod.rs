@@ -1,1 +1,25 @@
-//! The relay: one shard a core.
+//! The relay: one shard a core, and the threads they run on.
+
+pub mod config;
+pub mod conn;
+pub mod counters;
+pub mod directory;
+mod ending;
+mod exchange;
+mod handover;
+mod heads;
+pub mod letter;
+pub mod limits;
+mod pairing;
+pub mod park;
+mod parts;
+mod pump;
+mod registration;
+pub mod server;
+pub mod session;
+pub mod shard;
+pub mod timers;
+
+pub use config::Config;
+pub use letter::Snapshot;
+pub use server::{Relay, StartError};

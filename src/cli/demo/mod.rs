@@ -12,8 +12,14 @@ use tokio::net::TcpListener;
 
 pub use service::serve;
 
-use super::gateway::{failed, interrupted, log_to_stderr, runtime};
-use crate::gateway;
+use super::check;
+use super::failed;
+use super::gateway::{interrupted, log_to_stderr, runtime};
+use crate::{
+    gateway,
+    io::probe,
+    relay::{Config, Relay},
+};
 
 /// Try ringback on this machine: starts a relay, a gateway and a small web service behind it.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,14 +35,9 @@ pub struct Args {
 /// Runs the demo until it is interrupted.
 pub fn run(args: Args) -> ExitCode {
     log_to_stderr();
-    let relay = match start_relay(args.listen) {
-        Ok(relay) => relay,
-        Err(error) => {
-            return failed(&format!(
-                "cannot start the relay on {}: {error}",
-                args.listen
-            ));
-        }
+    let (mut running, relay) = match start_relay(args.listen) {
+        Ok(started) => started,
+        Err(error) => return failed(&error),
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -50,24 +51,28 @@ pub fn run(args: Args) -> ExitCode {
         }
     });
     runtime.shutdown_background();
+    running.stop();
+    let _ = running.join();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
 }
 
-// ---- Boundary: the relay's side of the demo -------------------------------------------------------------------
-/// Starts the relay on threads of its own and returns where it listens.
-///
-/// # Errors
-/// The address cannot be listened on, or the kernel lacks what the relay needs.
-fn start_relay(_listen: SocketAddr) -> io::Result<SocketAddr> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "the demo does not start a relay yet",
-    ))
+/// Starts the relay on threads of its own, one CPU's worth, and returns it with where it listens.
+fn start_relay(listen: SocketAddr) -> Result<(Relay, SocketAddr), String> {
+    let config = Config {
+        listen: vec![listen],
+        cores: probe::available_cpus().into_iter().take(1).collect(),
+        ..Config::default()
+    };
+    if let Some(refusal) = check::refusal(config.backlog) {
+        return Err(refusal);
+    }
+    let relay = Relay::start(config).map_err(|error| error.to_string())?;
+    let address = relay.addresses()[0];
+    Ok((relay, address))
 }
-// ---------------------------------------------------------------------------------------------------------------
 
 /// Starts the service on a free port of this machine and a gateway in front of it, registered as `domain` at
 /// `relay`. Returns only when something fails; dropping it ends both.
@@ -77,10 +82,8 @@ fn start_relay(_listen: SocketAddr) -> io::Result<SocketAddr> {
 pub async fn run_gateway_side(relay: SocketAddr, domain: &str) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let target = listener.local_addr()?.into();
-    let config = gateway::Config {
-        strip_prefix: true,
-        ..gateway::Config::new(relay.into(), domain.to_owned(), target)
-    };
+    let config =
+        gateway::Config { strip_prefix: true, ..gateway::Config::new(relay.into(), domain.to_owned(), target) };
     tokio::select! {
         ended = serve(listener) => ended,
         ended = gateway::run(config, std::future::pending()) => ended.map_err(io::Error::other),

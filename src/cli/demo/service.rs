@@ -47,8 +47,7 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
 async fn page(headers: HeaderMap) -> Html<String> {
     let mut rows = String::new();
     for (name, value) in &headers {
-        let relayed =
-            name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-relay-");
+        let relayed = name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-relay-");
         let class = if relayed { " class=relayed" } else { "" };
         let value = escaped(&String::from_utf8_lossy(value.as_bytes()));
         let _into_a_string = write!(rows, "<tr{class}><th>{name}<td>{value}");
@@ -59,11 +58,7 @@ async fn page(headers: HeaderMap) -> Html<String> {
 async fn hello(method: Method, uri: Uri, headers: HeaderMap) -> String {
     let mut text = format!("hello from behind the firewall\n\nThe service saw:\n{method} {uri}\n");
     for (name, value) in &headers {
-        let _into_a_string = writeln!(
-            text,
-            "{name}: {}",
-            String::from_utf8_lossy(value.as_bytes())
-        );
+        let _into_a_string = writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
     }
     text
 }
@@ -74,18 +69,10 @@ async fn events() -> impl IntoResponse {
 
 /// An event at once, and one every [`EVENT_INTERVAL`].
 fn ticks() -> impl Stream<Item = Result<Event, std::convert::Infallible>> {
-    stream::unfold(
-        (tokio::time::interval(EVENT_INTERVAL), 1_u64),
-        |(mut interval, n)| async move {
-            interval.tick().await;
-            Some((
-                Ok(Event::default()
-                    .id(n.to_string())
-                    .data(format!("event {n}"))),
-                (interval, n + 1),
-            ))
-        },
-    )
+    stream::unfold((tokio::time::interval(EVENT_INTERVAL), 1_u64), |(mut interval, n)| async move {
+        interval.tick().await;
+        Some((Ok(Event::default().id(n.to_string()).data(format!("event {n}"))), (interval, n + 1)))
+    })
 }
 
 async fn echo(upgrade: WebSocketUpgrade) -> Response {
@@ -106,9 +93,7 @@ async fn upload(body: Body) -> Result<String, String> {
     let mut chunks = body.into_data_stream();
     let mut bytes = 0;
     while let Some(chunk) = chunks.next().await {
-        bytes += chunk
-            .map_err(|error| format!("the upload broke off after {bytes} bytes: {error}\n"))?
-            .len();
+        bytes += chunk.map_err(|error| format!("the upload broke off after {bytes} bytes: {error}\n"))?.len();
     }
     Ok(format!("{bytes} bytes arrived\n"))
 }
@@ -140,9 +125,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_is_counted() {
-        assert_eq!(
-            upload(Body::from(vec![0; 70_000])).await.unwrap(),
-            "70000 bytes arrived\n"
-        );
+        assert_eq!(upload(Body::from(vec![0; 70_000])).await.unwrap(), "70000 bytes arrived\n");
     }
 }

@@ -1,0 +1,165 @@
+//! A core's buffers: one mapping, some of them provided to the kernel, the rest at hand.
+//!
+//! Only a few buffers stand in the kernel's ring at a time. The ring is first in, first out, so whatever stands
+//! in it is touched in turn; the others are kept last in, first out, so that a core with little to do works in
+//! the same few cache-warm pages however large its pool is.
+use super::Buf;
+use io_uring::{Submitter, types::BufRingEntry};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::{
+    ffi::c_void,
+    io,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// The one buffer group of a ring.
+pub(super) const GROUP: u16 = 0;
+
+/// An anonymous mapping, unmapped on drop.
+struct Mapping {
+    start: NonNull<c_void>,
+    len: usize,
+}
+
+impl Mapping {
+    fn new(len: usize) -> io::Result<Mapping> {
+        // SAFETY: a fresh private mapping at an address of the kernel's choice aliases nothing.
+        let start =
+            unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) }?;
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Mapping { start, len })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and whoever drops it has dropped the ring that used it before (see the
+        // field order of `Uring`).
+        let _ = unsafe { munmap(self.start.as_ptr(), self.len) };
+    }
+}
+
+/// The buffers of one ring.
+pub(super) struct Pool {
+    entries: Mapping,
+    memory: Mapping,
+    buffer_size: u32,
+    buffers: u16,
+    ring_mask: u16,
+    /// How many buffers should stand in the kernel's ring.
+    ring_target: u16,
+    /// How many do.
+    in_ring: u16,
+    /// The ring's tail as last published, and as it stands.
+    published: u16,
+    tail: u16,
+    /// At hand: neither on loan nor in the ring.
+    at_hand: Vec<u16>,
+}
+
+impl Pool {
+    /// Maps the buffers and registers the ring that provides them.
+    pub(super) fn new(submitter: &Submitter<'_>, buffers: u16, buffer_size: u32) -> io::Result<Pool> {
+        assert!(buffers >= 4, "fewer than four buffers cannot carry two directions");
+        let ring_target = (buffers / 2).clamp(2, 256);
+        let ring_entries = ring_target.next_power_of_two();
+        let entries = Mapping::new(usize::from(ring_entries) * size_of::<BufRingEntry>())?;
+        let memory = Mapping::new(usize::from(buffers) * buffer_size as usize)?;
+        // SAFETY: the entries live in a page-aligned mapping of the right size that outlives the ring.
+        unsafe {
+            submitter.register_buf_ring_with_flags(entries.start.as_ptr() as u64, ring_entries, GROUP, 0)?;
+        }
+        let mut pool = Pool {
+            entries,
+            memory,
+            buffer_size,
+            buffers,
+            ring_mask: ring_entries - 1,
+            ring_target,
+            in_ring: 0,
+            published: 0,
+            tail: 0,
+            at_hand: (0..buffers).rev().collect(),
+        };
+        pool.publish();
+        Ok(pool)
+    }
+
+    fn start_of(&self, id: u16) -> NonNull<u8> {
+        assert!(id < self.buffers, "buffer {id} is not of this pool");
+        // SAFETY: within the mapping, as just asserted.
+        unsafe { self.memory.start.cast::<u8>().add(usize::from(id) * self.buffer_size as usize) }
+    }
+
+    /// Fills the kernel's ring up to its target and makes it visible. Called once a turn.
+    pub(super) fn publish(&mut self) {
+        while self.in_ring < self.ring_target {
+            let Some(id) = self.at_hand.pop() else { break };
+            let address = self.start_of(id).as_ptr() as u64;
+            // SAFETY: the index is masked to the mapping's entries, and the kernel does not read this one
+            // before the tail moves past it.
+            let entry = unsafe {
+                &mut *self.entries.start.cast::<BufRingEntry>().as_ptr().add(usize::from(self.tail & self.ring_mask))
+            };
+            entry.set_addr(address);
+            entry.set_len(self.buffer_size);
+            entry.set_bid(id);
+            self.tail = self.tail.wrapping_add(1);
+            self.in_ring += 1;
+        }
+        if self.tail != self.published {
+            // SAFETY: the tail shares the first entry's reserved bytes, 2-aligned, and both sides access it
+            // atomically.
+            let tail =
+                unsafe { &*BufRingEntry::tail(self.entries.start.cast::<BufRingEntry>().as_ptr()).cast::<AtomicU16>() };
+            tail.store(self.tail, Ordering::Release);
+            self.published = self.tail;
+        }
+    }
+
+    /// The kernel has filled a buffer of its ring.
+    pub(super) fn filled(&mut self, id: u16, len: u32) -> Buf {
+        self.in_ring -= 1;
+        Buf { id, start: 0, end: len }
+    }
+
+    /// The kernel has taken a buffer of its ring and put nothing in it.
+    pub(super) fn returned(&mut self, id: u16) {
+        self.in_ring -= 1;
+        self.at_hand.push(id);
+    }
+
+    /// A buffer at hand, whole.
+    pub(super) fn take(&mut self) -> Option<Buf> {
+        let id = self.at_hand.pop()?;
+        Some(Buf { id, start: 0, end: self.buffer_size })
+    }
+
+    pub(super) fn release(&mut self, buf: Buf) {
+        debug_assert!(!self.at_hand.contains(&buf.id), "buffer {} was given back twice", buf.id);
+        self.at_hand.push(buf.id);
+    }
+
+    pub(super) fn bytes(&self, buf: &Buf) -> &[u8] {
+        assert!(buf.start <= buf.end && buf.end <= self.buffer_size);
+        // SAFETY: within the buffer, as just asserted; it is on loan, so the kernel does not write to it, and
+        // fresh anonymous memory is initialised.
+        unsafe { std::slice::from_raw_parts(self.start_of(buf.id).as_ptr().add(buf.start as usize), buf.len()) }
+    }
+
+    pub(super) fn bytes_mut(&mut self, buf: &mut Buf) -> &mut [u8] {
+        assert!(buf.start <= buf.end && buf.end <= self.buffer_size);
+        // SAFETY: as for `bytes`; `&mut self` and the loan make it the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.start_of(buf.id).as_ptr().add(buf.start as usize), buf.len()) }
+    }
+
+    pub(super) fn buffer_size(&self) -> usize {
+        self.buffer_size as usize
+    }
+
+    /// Buffers altogether, and those not on loan.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (usize::from(self.buffers), self.at_hand.len() + usize::from(self.in_ring))
+    }
+}

@@ -1,0 +1,224 @@
+//! What this machine offers, asked of the kernel itself rather than guessed from its version.
+use super::uring::{Mode, build_ring};
+use io_uring::{IoUring, cqueue, opcode, types};
+use rustix::{
+    fd::AsRawFd,
+    io::Errno,
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+use std::{fs, io, os::unix::net::UnixStream};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// The relay starts, with less.
+    Poor,
+    /// The relay cannot start.
+    Bad,
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// What was found.
+    pub found: String,
+    /// How good that is.
+    pub verdict: Verdict,
+    /// What to do about it; empty when nothing needs doing.
+    pub remedy: String,
+}
+
+impl Check {
+    fn good(name: &'static str, found: impl Into<String>) -> Check {
+        Check { name, found: found.into(), verdict: Verdict::Good, remedy: String::new() }
+    }
+
+    fn not(verdict: Verdict, name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Check {
+        Check { name, found: found.into(), verdict, remedy: remedy.into() }
+    }
+}
+
+/// Looks at everything that `ringback relay` depends on. `backlog` is what its listeners will ask for.
+pub fn checks(backlog: i32) -> Vec<Check> {
+    let mut checks = vec![kernel()];
+    checks.extend(rings());
+    checks.extend([open_files(), locked_memory(), accept_queue(backlog), pipes(), ports(), cpus()]);
+    checks
+}
+
+fn kernel() -> Check {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    match version {
+        version if version >= (6, 1) => Check::good("kernel", release),
+        _ => Check::not(
+            Verdict::Poor,
+            "kernel",
+            release,
+            "6.1 or later is what ringback is tested on; see the lines below",
+        ),
+    }
+}
+
+/// What an error of io_uring_setup most likely means.
+fn setup_advice(error: &io::Error) -> String {
+    let disabled = read("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    match Errno::from_io_error(error) {
+        Some(Errno::PERM | Errno::ACCESS) if disabled != "0" && !disabled.is_empty() => format!(
+            "kernel.io_uring_disabled is {disabled}: run `sysctl -w kernel.io_uring_disabled=0`, or 1 and add this user's group to kernel.io_uring_group"
+        ),
+        Some(Errno::PERM | Errno::ACCESS) => "a seccomp filter forbids io_uring, as the default profiles of Docker, containerd and podman do: run the container with --security-opt seccomp=unconfined or a profile that allows io_uring_setup, io_uring_enter and io_uring_register".to_string(),
+        Some(Errno::NOSYS) => "this kernel has no io_uring: use Linux 6.1 or later built with CONFIG_IO_URING".to_string(),
+        Some(Errno::NOMEM) => "memory that may be locked has run out: raise `ulimit -l` (LimitMEMLOCK= in systemd), or run fewer shards".to_string(),
+        Some(Errno::MFILE | Errno::NFILE) => "file descriptors have run out: raise `ulimit -n` (LimitNOFILE= in systemd)".to_string(),
+        _ => "use Linux 6.1 or later".to_string(),
+    }
+}
+
+fn rings() -> Vec<Check> {
+    const NAME: &str = "io_uring";
+    let (ring, mode) = match build_ring(64, 1024) {
+        Ok(built) => built,
+        Err(error) => return vec![Check::not(Verdict::Bad, NAME, format!("refused: {error}"), setup_advice(&error))],
+    };
+    let flags = match mode {
+        Mode::DeferTaskrun => Check::good(NAME, "allowed, with SINGLE_ISSUER | DEFER_TASKRUN"),
+        Mode::CoopTaskrun => Check::not(
+            Verdict::Poor,
+            NAME,
+            "allowed, with COOP_TASKRUN only",
+            "Linux 6.1 or later costs less CPU a request",
+        ),
+        Mode::Plain => Check::not(
+            Verdict::Poor,
+            NAME,
+            "allowed, without task-run flags",
+            "Linux 6.1 or later costs less CPU a request",
+        ),
+    };
+    let receive = match multishot_receive(ring) {
+        Ok(()) => Check::good("receive", "multishot, into a provided buffer ring"),
+        Err(error) => Check::not(
+            Verdict::Bad,
+            "receive",
+            format!("multishot into a provided buffer ring fails: {error}"),
+            "use Linux 6.1 or later; some Ubuntu 6.8 kernels refuse buffer rings: update them",
+        ),
+    };
+    vec![flags, receive]
+}
+
+/// Receives a few bytes the way the relay does.
+fn multishot_receive(mut ring: IoUring) -> io::Result<()> {
+    let mut pool = super::pool::Pool::new(&ring.submitter(), 4, 4096)?;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let receive = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), super::pool::GROUP).build();
+    // SAFETY: the entry names a descriptor and the pool's ring, and both outlive the ring (dropped first, below).
+    unsafe { ring.submission().push(&receive) }.map_err(|_| io::ErrorKind::StorageFull)?;
+    send(&theirs, b"ringback", SendFlags::NOSIGNAL)?;
+    ring.submit_and_wait(1)?;
+    let completion = ring.completion().next().ok_or(io::ErrorKind::UnexpectedEof)?;
+    if completion.result() < 0 {
+        return Err(io::Error::from_raw_os_error(-completion.result()));
+    }
+    let id = cqueue::buffer_select(completion.flags()).ok_or(io::ErrorKind::InvalidData)?;
+    let buf = pool.filled(id, completion.result() as u32);
+    let whole = pool.bytes(&buf) == b"ringback";
+    pool.release(buf);
+    drop(ring);
+    drop(UnixStream::from(theirs));
+    if whole { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Raises the soft limit of open files to the hard one, and says what it is then.
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+fn open_files() -> Check {
+    const NAME: &str = "open files";
+    let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let found = format!("{most} (a gateway or client each)");
+    match most {
+        0..64 => Check::not(Verdict::Bad, NAME, found, "raise `ulimit -Hn` to 65536 or more (LimitNOFILE= in systemd)"),
+        64..10_000 => {
+            Check::not(Verdict::Poor, NAME, found, "raise `ulimit -Hn` to 65536 or more (LimitNOFILE= in systemd)")
+        }
+        _ => Check::good(NAME, found),
+    }
+}
+
+fn locked_memory() -> Check {
+    match getrlimit(Resource::Memlock).current {
+        None => Check::good("locked memory", "unlimited"),
+        Some(bytes) => {
+            // Since 5.12 rings are charged to the memory control group instead.
+            Check::good("locked memory", format!("{} KiB", bytes >> 10))
+        }
+    }
+}
+
+fn accept_queue(backlog: i32) -> Check {
+    const NAME: &str = "accept queue";
+    let found = read("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    match found.parse::<i64>() {
+        Ok(most) if most < i64::from(backlog) => Check::not(
+            Verdict::Poor,
+            NAME,
+            format!("net.core.somaxconn is {most}, --backlog {backlog}"),
+            format!("run `sysctl -w net.core.somaxconn={backlog}`, or connections are dropped in a storm"),
+        ),
+        _ => Check::good(NAME, format!("net.core.somaxconn is {found}")),
+    }
+}
+
+fn pipes() -> Check {
+    let pages = read("/proc/sys/fs/pipe-user-pages-soft").unwrap_or_default();
+    Check::good("pipes", format!("fs.pipe-user-pages-soft is {pages}; past it, bulk transfers get smaller pipes"))
+}
+
+fn ports() -> Check {
+    let range = read("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    Check::good("port range", format!("{} (matters to gateways and load generators here)", range.replace('\t', "-")))
+}
+
+fn cpus() -> Check {
+    let cpus = available_cpus();
+    Check::good("CPUs", format!("{} usable: {}", cpus.len(), list(&cpus)))
+}
+
+/// The CPUs this process may run on.
+pub fn available_cpus() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
+    (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+}
+
+/// Pins the calling thread to a CPU.
+///
+/// # Errors
+/// No such CPU, or not ours to use.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Numbers with commas between.
+pub fn list(numbers: &[usize]) -> String {
+    numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_string())
+}

@@ -1,0 +1,88 @@
+//! What a shard has done, counted by the shard alone and readable from any thread.
+use crate::http::Refusal;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One number, written by one thread: a plain load and store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn bump(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// As it stands.
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One shard's counters.
+#[derive(Debug)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Gateways registered (for classic ones: each POST).
+    pub registered: Counter,
+    /// Requests paired with a gateway.
+    pub requests: Counter,
+    /// Requests sent again because their gateway had died unheard.
+    pub retried: Counter,
+    /// Clients handed over to another shard.
+    pub handed_over: Counter,
+    /// 204s to classic gateways.
+    pub asked_again: Counter,
+    /// Gateways that spoke while parked, and were closed for it.
+    pub unsolicited: Counter,
+    /// Receives that found no buffer.
+    pub starved: Counter,
+    /// Directions that switched to splice.
+    pub spliced: Counter,
+    /// Accepts that failed, for want of descriptors mostly.
+    pub accept_failed: Counter,
+    /// Connections beyond the limit in total.
+    pub over_connections: Counter,
+    /// Connections beyond a limit of their source address.
+    pub over_address: Counter,
+    /// Connections beyond the rate.
+    pub over_accept_rate: Counter,
+    /// Registrations beyond the rate.
+    pub over_registration_rate: Counter,
+    /// Registrations beyond the limit of their domain.
+    pub over_domain: Counter,
+    /// Sessions ended because a body stood still.
+    pub stalled: Counter,
+    refusals: [Counter; Refusal::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            accepted: Counter::default(),
+            registered: Counter::default(),
+            requests: Counter::default(),
+            retried: Counter::default(),
+            handed_over: Counter::default(),
+            asked_again: Counter::default(),
+            unsolicited: Counter::default(),
+            starved: Counter::default(),
+            spliced: Counter::default(),
+            accept_failed: Counter::default(),
+            over_connections: Counter::default(),
+            over_address: Counter::default(),
+            over_accept_rate: Counter::default(),
+            over_registration_rate: Counter::default(),
+            over_domain: Counter::default(),
+            stalled: Counter::default(),
+            refusals: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+impl Counters {
+    /// How often a client was given this refusal.
+    pub fn refused(&self, refusal: Refusal) -> &Counter {
+        &self.refusals[refusal as usize]
+    }
+}

@@ -1,0 +1,528 @@
+//! One request and its response, once a client and a gateway are joined.
+use super::{
+    conn::{NONE, State, flag},
+    heads::{At, Request},
+    letter::Letter,
+    pairing::Route,
+    parts::Parts,
+    pump::Way,
+    session::{Phase, Session},
+    shard::Shard,
+};
+use crate::{
+    http::{
+        Body, Cuts, Method, Parse, Refusal, ResponseHead, Version,
+        canned::CLASSIC_101,
+        domain::{self, DOMAIN_BYTES_MAX},
+        response::{self, NotAResponse},
+    },
+    io::{Half, Io},
+};
+use std::io::Write;
+
+/// Headers that the relay adds are written here: two addresses' worth of room.
+struct Added {
+    bytes: [u8; 128],
+    len: usize,
+}
+
+impl Added {
+    fn new() -> Added {
+        Added { bytes: [0; 128], len: 0 }
+    }
+
+    fn forwarded_for(&mut self, address: std::net::IpAddr) {
+        let mut rest = &mut self.bytes[..];
+        let room = rest.len();
+        // An address has at most 45 bytes, so this cannot fail.
+        let _ = write!(rest, "X-Forwarded-For: {address}\r\nX-Forwarded-Proto: http\r\n");
+        self.len = room - rest.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<I: Io<Mail = Letter>> Shard<I> {
+    /// Sends a request's head to the session's gateway, with the first of its body. False if the gateway takes
+    /// nothing: then nothing has happened.
+    pub(super) fn send_request(&mut self, s: u32, request: &Request, announce: bool) -> bool {
+        let (client, gateway) = (self.sessions[s].client, self.sessions[s].gateway);
+        let classic = self.conns[gateway].is(flag::CLASSIC);
+        let mut out = std::mem::take(&mut self.sessions[s].up.out);
+        debug_assert!(out.is_empty());
+        let mut added = Added::new();
+        added.forwarded_for(self.conns[client].ip());
+        let head = self.head_at(client, request.at);
+        let body = &self.behind_head(client, &request.head, request.at)[..request.first];
+        let cuts = self.cuts_for(gateway, request);
+        let mut parts = Parts::new();
+        if classic {
+            if announce {
+                parts.push(CLASSIC_101);
+            }
+            parts.push_head(head, 0, usize::from(request.head.len), &cuts);
+        } else {
+            push_clean(&mut parts, head, request, &cuts, added.bytes());
+        }
+        let head_bytes = parts.len();
+        parts.push(body);
+        let Ok(sent) = self.io.send(self.conns[gateway].fd, parts.slices()) else {
+            self.sessions[s].up.out = out;
+            return false;
+        };
+        parts.copy(sent, head_bytes, &mut out);
+        drop(parts);
+        let sent_body = sent.saturating_sub(head_bytes);
+        self.asked(s, request, out, sent_body);
+        true
+    }
+
+    /// What this gateway does not get to see of a head.
+    fn cuts_for(&self, gateway: u32, request: &Request) -> Cuts {
+        let conn = &self.conns[gateway];
+        let mut cuts = if conn.is(flag::CLASSIC) { Cuts::default() } else { request.head.cuts };
+        if conn.is(flag::STRIP) {
+            // Without room for one more cut the prefix stays: the request is still right, if not as wished.
+            let _ = cuts.add(request.named.strip);
+        }
+        cuts
+    }
+
+    /// A gateway has taken a request.
+    fn asked(&mut self, s: u32, request: &Request, out: Vec<u8>, sent_body: usize) {
+        self.counters.requests.bump();
+        let client = self.sessions[s].client;
+        let head = &request.head;
+        let repeatable = matches!(head.method, Method::Get | Method::Head | Method::OtherSafe)
+            && head.body.is_done()
+            && !head.upgrade;
+        if repeatable && request.at == At::Front {
+            self.keep_head(s, request);
+        }
+        let session = &mut self.sessions[s];
+        session.phase = Phase::Asked;
+        session.method = head.method;
+        session.upgrade = head.upgrade;
+        session.repeatable = repeatable;
+        session.heard = false;
+        session.keep_client = head.keep_alive;
+        session.http10 = head.version == Version::Http10;
+        session.down.body = Body::EMPTY;
+        session.up.body = request.body;
+        session.up.out = out;
+        session.up.approved = request.first - sent_body;
+        let done = session.up.is_done();
+        let blocked = !session.up.is_flushed();
+        if request.at == At::Front {
+            self.consume(client, usize::from(head.len));
+        }
+        self.consume(client, sent_body);
+        let time = if done { self.times.response } else { self.times.session_idle };
+        let conn = &mut self.conns[client];
+        conn.flags &= !flag::HANDED_OVER;
+        conn.deadline = self.tick + time;
+        if blocked {
+            self.want_room(self.sessions[s].gateway);
+        }
+    }
+
+    /// Does all that can be done for a session now.
+    pub(super) fn run(&mut self, s: u32) {
+        let Session { client, gateway, phase, .. } = self.sessions[s];
+        match phase {
+            Phase::Free => {}
+            Phase::Reading => {
+                if gateway != NONE && self.gateway_stirred(gateway) {
+                    self.drop_gateway(s);
+                }
+                self.read_head(s);
+                self.next_head(client);
+            }
+            Phase::Waiting if self.conns[client].is(flag::FAILED) => self.end_session(s, true),
+            Phase::Waiting => {}
+            Phase::Resting => self.rested(s),
+            Phase::Asked | Phase::Answering | Phase::Tunnel => self.relay(s),
+        }
+        self.settle(client);
+        if gateway != NONE {
+            self.settle(gateway);
+        }
+    }
+
+    fn gateway_stirred(&self, gateway: u32) -> bool {
+        let conn = &self.conns[gateway];
+        !conn.input.is_empty() || conn.flags & (flag::EOF | flag::FAILED) != 0
+    }
+
+    /// A classic gateway that rests with its client has spoken unasked, or has ended.
+    fn rested(&mut self, s: u32) {
+        let Session { client, gateway, .. } = self.sessions[s];
+        if self.gateway_stirred(gateway) {
+            self.conns[client].session = NONE;
+            self.release_session(s);
+        }
+    }
+
+    fn relay(&mut self, s: u32) {
+        let client = self.sessions[s].client;
+        if self.conns[client].is(flag::FAILED) {
+            return self.end_session(s, true);
+        }
+        self.pump(s, Way::Up);
+        self.read_reply(s);
+        if matches!(self.phase(s), Phase::Asked | Phase::Answering | Phase::Tunnel) {
+            self.pump(s, Way::Down);
+        }
+        if matches!(self.phase(s), Phase::Asked | Phase::Answering | Phase::Tunnel) {
+            self.check_ends(s);
+        }
+    }
+
+    /// Reads response heads: interim ones as they come, then the final one.
+    fn read_reply(&mut self, s: u32) {
+        while self.phase(s) == Phase::Asked {
+            let gateway = self.sessions[s].gateway;
+            let Some(front) = self.links.front(&self.conns[gateway].input) else { return };
+            let bytes = self.io.bytes(&front);
+            let session = &mut self.sessions[s];
+            session.heard = true;
+            let at = if session.reply.is_empty() { At::Front } else { At::Kept };
+            if at == At::Kept {
+                session.reply.extend_from_slice(bytes);
+            }
+            let so_far = if at == At::Kept { &session.reply } else { bytes };
+            let parsed = response::parse(so_far, session.method, self.config.headers_max);
+            let collected = so_far.len();
+            match parsed {
+                Ok(Parse::Complete(head)) if u32::from(head.len) <= self.config.head_bytes_max => {
+                    if at == At::Kept {
+                        self.sessions[s].reply.truncate(usize::from(head.len));
+                        let surplus = collected - usize::from(head.len);
+                        self.consume(gateway, front.len() - surplus);
+                    }
+                    self.pass_reply(s, &head, at);
+                }
+                Ok(Parse::Partial) if collected <= self.config.head_bytes_max as usize => {
+                    if at == At::Front {
+                        self.sessions[s].reply.extend_from_slice(bytes);
+                    }
+                    self.consume(gateway, front.len());
+                }
+                Err(NotAResponse::NotHttp) if self.conns[gateway].is(flag::CLASSIC) => {
+                    if at == At::Kept {
+                        self.consume(gateway, front.len());
+                    }
+                    self.turn_opaque(s);
+                }
+                _ => return self.bad_reply(s),
+            }
+        }
+    }
+
+    /// A classic gateway does not speak HTTP: what it says is passed on as it comes, until either side closes.
+    fn turn_opaque(&mut self, s: u32) {
+        let session = &mut self.sessions[s];
+        session.down.out.append(&mut session.reply);
+        session.keep_client = false;
+        self.begin_tunnel(s);
+    }
+
+    fn begin_tunnel(&mut self, s: u32) {
+        let session = &mut self.sessions[s];
+        session.phase = Phase::Tunnel;
+        session.up.body = Body::UntilClose;
+        session.down.body = Body::UntilClose;
+        self.touch(s);
+        // What the client sent behind its request goes first.
+        self.pump(s, Way::Up);
+    }
+
+    fn bad_reply(&mut self, s: u32) {
+        let client = self.sessions[s].client;
+        let head_only = self.sessions[s].method == Method::Head;
+        self.answer(client, Refusal::GatewayBadResponse, false, head_only);
+    }
+
+    /// Passes a response head to the client, with the first of its body.
+    fn pass_reply(&mut self, s: u32, head: &ResponseHead, at: At) {
+        let Session { gateway, method, upgrade, http10, .. } = self.sessions[s];
+        let interim = head.status < 200 && head.status != 101;
+        let tunnel = head.status == 101 || (method == Method::Connect && (200..300).contains(&head.status));
+        if head.status == 101 && !upgrade {
+            return self.bad_reply(s);
+        }
+        if interim && http10 {
+            // An HTTP/1.0 client does not know of them (RFC 9110 §15.2).
+            return self.drop_reply_head(s, head, at);
+        }
+        let classic = self.conns[gateway].is(flag::CLASSIC);
+        let mut body = if interim { Body::EMPTY } else { head.body };
+        let behind = self.behind_reply(gateway, head, at);
+        let Ok(first) = body.take(behind) else { return self.bad_reply(s) };
+        let ending = self.is_ending();
+        let session = &mut self.sessions[s];
+        if !interim {
+            session.keep_gateway = head.keep_alive && head.body != Body::UntilClose;
+            session.keep_client &= head.body != Body::UntilClose && (!classic || head.keep_alive) && !ending;
+        }
+        let connection = match session.keep_client {
+            _ if classic || interim || tunnel => &b""[..],
+            _ if head.status == 426 => b"Connection: upgrade\r\n",
+            false => b"Connection: close\r\n",
+            true if http10 => b"Connection: keep-alive\r\n",
+            true => b"",
+        };
+        session.down.body = body;
+        session.phase = match interim {
+            true => Phase::Asked,
+            false => Phase::Answering,
+        };
+        if !self.emit_reply(s, head, at, first, connection) {
+            return self.end_session(s, true);
+        }
+        self.sessions[s].reply.clear();
+        if tunnel {
+            self.begin_tunnel(s);
+        } else {
+            self.touch(s);
+        }
+    }
+
+    /// What is in the front buffer behind a response's head.
+    fn behind_reply(&self, gateway: u32, head: &ResponseHead, at: At) -> &[u8] {
+        let Some(front) = self.links.front(&self.conns[gateway].input) else { return &[] };
+        let bytes = self.io.bytes(&front);
+        match at {
+            At::Kept => bytes,
+            At::Front => &bytes[usize::from(head.len)..],
+        }
+    }
+
+    fn drop_reply_head(&mut self, s: u32, head: &ResponseHead, at: At) {
+        match at {
+            At::Kept => self.sessions[s].reply.clear(),
+            At::Front => self.consume(self.sessions[s].gateway, usize::from(head.len)),
+        }
+    }
+
+    /// Sends a response head and the first `first` bytes of its body. False if the client takes nothing more.
+    fn emit_reply(&mut self, s: u32, head: &ResponseHead, at: At, first: usize, connection: &[u8]) -> bool {
+        let Session { client, gateway, .. } = self.sessions[s];
+        let classic = self.conns[gateway].is(flag::CLASSIC);
+        let flushed = self.sessions[s].down.is_flushed();
+        let mut out = std::mem::take(&mut self.sessions[s].down.out);
+        let len = usize::from(head.len);
+        let cuts = if classic { Cuts::default() } else { head.cuts };
+        let front = self.links.front(&self.conns[gateway].input);
+        let front = front.map_or(&[][..], |front| self.io.bytes(&front));
+        let (bytes, body) = match at {
+            At::Kept => (self.sessions[s].reply.as_slice(), &front[..first]),
+            At::Front => (front, &front[len..len + first]),
+        };
+        let mut parts = Parts::new();
+        if connection.is_empty() {
+            parts.push_head(bytes, 0, len, &cuts);
+        } else {
+            // The added line goes before the blank one, whichever line end the gateway uses.
+            let blank = if bytes[..len].ends_with(b"\r\n") { 2 } else { 1 };
+            parts.push_head(bytes, 0, len - blank, &cuts);
+            parts.push(connection);
+            parts.push(b"\r\n");
+        }
+        let head_bytes = parts.len();
+        parts.push(body);
+        // An interim response that did not fit goes first.
+        let sent = if flushed { self.io.send(self.conns[client].fd, parts.slices()) } else { Ok(0) };
+        let Ok(sent) = sent else {
+            drop(parts);
+            self.sessions[s].down.out = out;
+            return false;
+        };
+        parts.copy(sent, head_bytes, &mut out);
+        drop(parts);
+        let sent_body = sent.saturating_sub(head_bytes);
+        let down = &mut self.sessions[s].down;
+        down.out = out;
+        down.approved = first - sent_body;
+        if !down.is_flushed() {
+            self.want_room(client);
+        }
+        if at == At::Front {
+            self.consume(gateway, len);
+        }
+        self.consume(gateway, sent_body);
+        true
+    }
+
+    /// What follows from either side's end, and from the response's.
+    fn check_ends(&mut self, s: u32) {
+        let session = &self.sessions[s];
+        let (client, gateway, phase) = (session.client, session.gateway, session.phase);
+        if phase == Phase::Answering && session.down.is_done() {
+            return self.complete(s);
+        }
+        let g = &self.conns[gateway];
+        let gone = g.flags & (flag::EOF | flag::FAILED) != 0 && g.input.is_empty() && session.down.is_flushed();
+        if gone {
+            return self.gateway_gone(s);
+        }
+        let c = &self.conns[client];
+        if c.is(flag::EOF) && c.input.is_empty() && session.up.is_flushed() {
+            self.client_finished(s);
+        }
+    }
+
+    /// The gateway has ended, and all that it said has been passed on.
+    fn gateway_gone(&mut self, s: u32) {
+        let session = &self.sessions[s];
+        let (client, gateway) = (session.client, session.gateway);
+        let failed = self.conns[gateway].is(flag::FAILED);
+        match session.phase {
+            Phase::Asked if !session.heard && session.repeatable => self.retry(s),
+            Phase::Asked => {
+                let refusal =
+                    if session.reply.is_empty() { Refusal::GatewayFailed } else { Refusal::GatewayBadResponse };
+                let head_only = session.method == Method::Head;
+                self.answer(client, refusal, false, head_only);
+            }
+            Phase::Answering if session.down.body == Body::UntilClose && !failed => self.complete(s),
+            Phase::Answering => self.end_session(s, true),
+            Phase::Tunnel if failed => self.end_session(s, true),
+            Phase::Tunnel => {
+                if !session.down.ended {
+                    self.sessions[s].down.ended = true;
+                    self.io.shutdown(self.conns[client].fd, Half::Send);
+                }
+                self.end_tunnel(s);
+            }
+            Phase::Free | Phase::Reading | Phase::Waiting | Phase::Resting => {}
+        }
+    }
+
+    /// The client has finished sending, and all that it sent has been passed on.
+    fn client_finished(&mut self, s: u32) {
+        let session = &self.sessions[s];
+        let gateway = session.gateway;
+        let cut_short = !session.up.is_done() && session.up.body != Body::UntilClose;
+        if cut_short && !session.up.dead {
+            return self.end_session(s, true);
+        }
+        // A reused connection cannot be half-closed; a classic one is not used again.
+        let tunnel = session.phase == Phase::Tunnel;
+        if (tunnel || self.conns[gateway].is(flag::CLASSIC)) && !session.up.ended {
+            self.sessions[s].up.ended = true;
+            self.io.shutdown(self.conns[gateway].fd, Half::Send);
+        }
+        if tunnel {
+            self.end_tunnel(s);
+        }
+    }
+
+    /// A tunnel is over when both sides have finished, or when one has and the other takes no more.
+    fn end_tunnel(&mut self, s: u32) {
+        let session = &self.sessions[s];
+        if session.down.ended && (session.up.ended || session.up.dead) {
+            self.end_session(s, false);
+        }
+    }
+
+    /// The request was safe and nobody heard it: another gateway gets it.
+    fn retry(&mut self, s: u32) {
+        self.counters.retried.bump();
+        let client = self.sessions[s].client;
+        self.release_pipes(s);
+        self.drop_gateway(s);
+        let head = std::mem::take(&mut self.sessions[s].head);
+        self.sessions[s].reset();
+        self.sessions[s].head = head;
+        self.sessions[s].phase = Phase::Reading;
+        let request = self.request_again(s);
+        let mut lower = [0; DOMAIN_BYTES_MAX];
+        let name = domain::lower(request.named.name.of(self.head_at(client, At::Kept)), &mut lower);
+        let hash = self.shared.directory.hash(name);
+        loop {
+            match self.route(client, hash, name) {
+                Route::Here(domain) => {
+                    if self.ask(s, domain, &request) {
+                        return;
+                    }
+                }
+                Route::Wait(domain) => {
+                    self.conns[client].deadline = 0;
+                    return self.wait(client, domain, &request);
+                }
+                Route::Move(shard) => return self.hand_over(client, shard),
+                Route::Nobody => {
+                    self.decline(client, &request.head, At::Kept, Refusal::GatewayFailed);
+                    return self.next_head(client);
+                }
+            }
+        }
+    }
+
+    /// The response has been passed on, whole.
+    fn complete(&mut self, s: u32) {
+        let session = &self.sessions[s];
+        let (client, gateway) = (session.client, session.gateway);
+        let sent_all = session.up.is_done();
+        let keep_client = session.keep_client && sent_all && !self.is_ending();
+        let g = &self.conns[gateway];
+        let clean = g.input.is_empty() && g.flags & (flag::EOF | flag::FAILED) == 0;
+        let keep_gateway = session.keep_gateway && sent_all && clean && !session.up.ended;
+        let classic = g.is(flag::CLASSIC);
+        self.release_pipes(s);
+        if classic && keep_gateway && keep_client {
+            self.sessions[s].reset();
+            self.sessions[s].gateway = gateway;
+            self.sessions[s].phase = Phase::Resting;
+            return self.next_request(client);
+        }
+        self.conns[client].session = NONE;
+        if keep_gateway && !classic && !self.is_ending() {
+            self.sessions[s].gateway = NONE;
+            self.sessions.remove(s);
+            self.park_gateway(gateway);
+        } else {
+            if !clean && !self.conns[gateway].input.is_empty() {
+                self.counters.unsolicited.bump();
+            }
+            self.release_session(s);
+        }
+        self.settle(gateway);
+        if keep_client {
+            self.next_request(client);
+        } else {
+            self.linger(client);
+        }
+    }
+
+    /// A client's connection is free for its next request, which may be there already.
+    fn next_request(&mut self, client: u32) {
+        let conn = &mut self.conns[client];
+        conn.state = State::Idle;
+        conn.deadline = self.tick + self.times.client_idle;
+        self.next_head(client);
+    }
+}
+
+/// A head for a gateway that is used again and again: without what was meant for one hop, with what it cannot see.
+fn push_clean<'a>(parts: &mut Parts<'a>, bytes: &'a [u8], request: &Request, cuts: &Cuts, added: &'a [u8]) {
+    let head = &request.head;
+    let len = usize::from(head.len);
+    parts.push_head(bytes, 0, len - 2, cuts);
+    parts.push(added);
+    if let Some(authority) = head.authority {
+        parts.push(b"X-Forwarded-Host: ");
+        parts.push(authority.of(bytes));
+        parts.push(b"\r\n");
+    }
+    if head.upgrade {
+        parts.push(b"Connection: upgrade\r\n");
+    } else if head.version == Version::Http10 {
+        // Or the gateway would close its connection behind the response.
+        parts.push(b"Connection: keep-alive\r\n");
+    }
+    parts.push(b"\r\n");
+}

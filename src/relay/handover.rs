@@ -1,0 +1,106 @@
+//! A client's connection goes to the shard that has its gateway: the descriptor as an integer, and what was read.
+use super::{
+    conn::{NONE, State, armed, flag},
+    letter::{Letter, Traveller},
+    shard::Shard,
+    timers::{TICK_MILLIS, tick},
+};
+use crate::io::{Armed, Io};
+
+impl<I: Io<Mail = Letter>> Shard<I> {
+    /// Sends a client to another shard, as soon as nothing is armed for it here.
+    pub(super) fn hand_over(&mut self, slot: u32, shard: usize) {
+        let key = self.conns.key(slot);
+        let conn = &mut self.conns[slot];
+        conn.state = State::Moving;
+        conn.domain = shard as u32;
+        conn.deadline = 0;
+        let pending = conn.armed;
+        if pending & armed::STREAM != 0 && pending & armed::CANCELLING == 0 {
+            self.stop_stream(slot);
+        }
+        if pending & armed::POLL_IN != 0 {
+            self.io.cancel(key, Armed::PollIn);
+        }
+        if pending & armed::POLL_OUT != 0 {
+            self.io.cancel(key, Armed::PollOut);
+        }
+    }
+
+    /// The second half of a hand-over.
+    pub(super) fn depart(&mut self, slot: u32) {
+        let conn = &self.conns[slot];
+        if conn.busy() {
+            return;
+        }
+        if conn.is(flag::FAILED) || self.is_ending() {
+            return self.drop_client(slot);
+        }
+        let (fd, address, eof, shard) = (conn.fd, conn.ip(), conn.is(flag::EOF), conn.domain as usize);
+        let give_up = u64::from(conn.deadline) * TICK_MILLIS;
+        let mut input = Vec::new();
+        if conn.session != NONE {
+            input.append(&mut self.sessions[conn.session].head);
+        }
+        while let Some(buf) = self.links.pop(&mut self.conns[slot].input) {
+            input.extend_from_slice(self.io.bytes(&buf));
+            self.io.release(buf);
+        }
+        self.counters.handed_over.bump();
+        self.drop_session_of(slot);
+        self.forget(slot);
+        self.uncount(slot);
+        self.conns.remove(slot);
+        self.io.mail(shard, Letter::Client(Box::new(Traveller { fd, address, input, eof, give_up })));
+    }
+
+    /// Removes a client's session, which has no gateway.
+    fn drop_session_of(&mut self, slot: u32) {
+        let session = std::mem::replace(&mut self.conns[slot].session, NONE);
+        if session != NONE {
+            self.sessions.remove(session);
+        }
+    }
+
+    fn drop_client(&mut self, slot: u32) {
+        self.drop_session_of(slot);
+        self.close(slot);
+    }
+
+    /// A client comes from another shard.
+    pub(super) fn arrived(&mut self, traveller: Box<Traveller>) {
+        let (_, free) = self.io.buffers();
+        let needed = traveller.input.len().div_ceil(self.io.buffer_size());
+        if free < needed + 1 {
+            return self.arrivals.push_back(traveller);
+        }
+        let slot = self.conns.insert(traveller.fd, traveller.address, self.tick);
+        let mut rest = traveller.input.as_slice();
+        while !rest.is_empty() {
+            let Some(buf) = self.io.copy_in(rest) else {
+                // All the free buffers stand in the kernel's ring: begin again when some have come back.
+                self.uncopy(slot);
+                return self.arrivals.push_back(traveller);
+            };
+            rest = &rest[buf.len()..];
+            self.links.push(&mut self.conns[slot].input, buf);
+        }
+        let give_up = if traveller.give_up == 0 { 0 } else { tick(traveller.give_up) };
+        let conn = &mut self.conns[slot];
+        // Its address is counted where it was accepted.
+        conn.flags |= flag::HANDED_OVER | flag::UNCOUNTED;
+        if traveller.eof {
+            conn.flags |= flag::EOF;
+        }
+        conn.deadline = give_up;
+        self.next_head(slot);
+        self.settle(slot);
+    }
+
+    fn uncopy(&mut self, slot: u32) {
+        while let Some(buf) = self.links.pop(&mut self.conns[slot].input) {
+            self.io.release(buf);
+        }
+        self.conns.remove(slot);
+    }
+}

@@ -1,0 +1,628 @@
+//! One core's state, and the loop that turns events into operations.
+//!
+//! The shard is a state machine behind an [`Io`]: it never blocks, never sleeps, and knows no sockets, so that the
+//! simulator can drive it in every order that the kernel might.
+use super::{
+    config::Config,
+    conn::{Conn, Conns, NONE, State, armed, flag},
+    counters::Counters,
+    directory::Directory,
+    letter::{Letter, Snapshot, Traveller},
+    limits::{Denied, Limits},
+    park::Park,
+    session::{Phase, Sessions},
+    timers::{TICK_MILLIS, Wheel, tick, ticks},
+};
+use crate::{
+    http::Refusal,
+    io::{Armed, Buf, End, Event, Fd, Io, Key, Links, Millis, Received},
+};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// What all shards of a relay share.
+#[derive(Default)]
+pub struct Shared {
+    /// Which shard has whom.
+    pub directory: Directory,
+    /// Connections of all shards.
+    pub connections: AtomicUsize,
+}
+
+/// The configured times, in ticks.
+pub(super) struct Times {
+    pub park_wait: u32,
+    pub domain_memory: u32,
+    pub park_time: u32,
+    pub repost: u32,
+    pub head: u32,
+    pub response: u32,
+    pub client_idle: u32,
+    pub session_idle: u32,
+    pub tunnel_idle: u32,
+    pub linger: u32,
+    pub drain: u32,
+}
+
+impl Times {
+    fn new(config: &Config) -> Times {
+        Times {
+            park_wait: ticks(config.park_wait),
+            domain_memory: ticks(config.domain_memory),
+            park_time: ticks(config.park_time),
+            repost: ticks(config.repost_timeout),
+            head: ticks(config.head_timeout),
+            response: ticks(config.response_timeout),
+            client_idle: ticks(config.client_idle),
+            session_idle: ticks(config.session_idle),
+            tunnel_idle: ticks(config.tunnel_idle),
+            linger: ticks(config.linger),
+            drain: ticks(config.drain),
+        }
+    }
+}
+
+/// Receives less than this apart make a connection hot; without one for twice as long it cools down.
+const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
+/// So many of them in a row.
+const HEAT_NEEDED: u8 = 2;
+/// How long accepting rests after it failed, for want of descriptors mostly.
+const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
+/// How often admission forgets addresses.
+const SWEEP_TICKS: u32 = (5000 / TICK_MILLIS) as u32;
+
+/// Accepting that failed, and when it is tried again.
+struct AcceptPause {
+    listener: usize,
+    until: u32,
+}
+
+/// One core's state.
+pub struct Shard<I> {
+    pub(super) io: I,
+    pub(super) config: Arc<Config>,
+    pub(super) times: Times,
+    pub(super) number: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) conns: Conns,
+    pub(super) sessions: Sessions,
+    pub(super) park: Park,
+    pub(super) wheel: Wheel,
+    pub(super) links: Links,
+    /// The tick of this turn.
+    pub(super) tick: u32,
+    /// Domains whose last gateway has gone, by the tick it went.
+    pub(super) lost_domains: VecDeque<(u32, u32)>,
+    /// Clients handed over to us for whose bytes there was no buffer yet.
+    pub(super) arrivals: VecDeque<Box<Traveller>>,
+    pub(super) limits: Limits,
+    /// Set once no new work is taken: the tick by which sessions must have ended.
+    pub(super) draining: Option<u32>,
+    stopping: bool,
+    starved: VecDeque<u32>,
+    again: VecDeque<u32>,
+    events: Vec<Event<Letter>>,
+    accept_pauses: Vec<AcceptPause>,
+    next_sweep: u32,
+}
+
+impl<I: Io<Mail = Letter>> Shard<I> {
+    /// A shard with nothing in it that accepts at `listeners` listeners of its `io`.
+    pub fn new(
+        mut io: I,
+        config: Arc<Config>,
+        number: usize,
+        listeners: usize,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+    ) -> Shard<I> {
+        for listener in 0..listeners {
+            io.accept(listener);
+        }
+        let tick = tick(io.now());
+        Shard {
+            times: Times::new(&config),
+            limits: Limits::new(&config, tick),
+            links: Links::new(io.buffers().0),
+            wheel: Wheel::new(tick),
+            io,
+            config,
+            number,
+            shared,
+            counters,
+            conns: Conns::default(),
+            sessions: Sessions::default(),
+            park: Park::default(),
+            tick,
+            lost_domains: VecDeque::new(),
+            arrivals: VecDeque::new(),
+            draining: None,
+            stopping: false,
+            starved: VecDeque::new(),
+            again: VecDeque::new(),
+            events: Vec::with_capacity(1024),
+            accept_pauses: Vec::new(),
+            next_sweep: tick + SWEEP_TICKS,
+        }
+    }
+
+    /// Waits for something to happen and does what follows from it. False once the shard has ended.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let until = self.wait_until();
+        let mut events = std::mem::take(&mut self.events);
+        self.io.turn(until, &mut events)?;
+        self.tick = tick(self.io.now());
+        for event in events.drain(..) {
+            self.handle(event);
+        }
+        self.events = events;
+        self.run_again();
+        self.run_timers();
+        self.feed_starved();
+        let idle = self.conns.used() == 0 && self.arrivals.is_empty();
+        Ok(!(idle && (self.stopping || self.draining.is_some())))
+    }
+
+    /// The back end, for whoever drives the shard.
+    pub fn io(&self) -> &I {
+        &self.io
+    }
+
+    /// What the shard holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        let (buffers, free) = self.io.buffers();
+        let mut snapshot = Snapshot {
+            connections: self.conns.used(),
+            domains: self.park.len(),
+            sessions: self.sessions.used(),
+            buffers: buffers - free,
+            pipes: self.io.pipes_held(),
+            ..Snapshot::default()
+        };
+        for slot in self.conns.numbers() {
+            let conn = &self.conns[slot];
+            snapshot.parked += usize::from(conn.state == State::Parked);
+            snapshot.streaming += usize::from(conn.armed & armed::STREAM != 0);
+        }
+        snapshot
+    }
+
+    /// When the shard must look at its clock again, if nothing happens before.
+    pub fn wait_until(&self) -> Option<Millis> {
+        if !self.again.is_empty() {
+            return Some(0);
+        }
+        let next = [
+            self.wheel.next(),
+            self.accept_pauses.iter().map(|pause| pause.until).min(),
+            self.lost_domains.front().map(|&(lost, _)| lost + self.times.domain_memory),
+            self.draining,
+        ];
+        let next = next.into_iter().flatten().min()?;
+        // The tick of a time is one more than the time's own count; see `tick`.
+        Some(u64::from(next.saturating_sub(1)) * TICK_MILLIS)
+    }
+
+    fn handle(&mut self, event: Event<Letter>) {
+        match event {
+            Event::Accepted { fd } => self.accepted(fd),
+            Event::AcceptFailed { listener, .. } => {
+                self.counters.accept_failed.bump();
+                self.accept_pauses.push(AcceptPause { listener, until: self.tick + ACCEPT_PAUSE_TICKS });
+            }
+            Event::Readable { key } => self.readable(key),
+            Event::Writable { key } => {
+                self.disarm(key, armed::POLL_OUT);
+                self.advance(key.slot);
+                self.settle(key.slot);
+            }
+            Event::Received { key, buf, more } => self.received(key, buf, more),
+            Event::Ended { key, end } => self.ended(key, end),
+            Event::Mail(letter) => self.letter(letter),
+        }
+    }
+
+    fn disarm(&mut self, key: Key, bits: u8) {
+        debug_assert!(self.conns.find(key).is_some(), "an event for a slot that was given up");
+        self.conns[key.slot].armed &= !bits;
+    }
+
+    fn accepted(&mut self, fd: Fd) {
+        self.counters.accepted.bump();
+        let address = self.io.peer(fd).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let slot = self.conns.insert(fd, address, self.tick);
+        let total = self.shared.connections.fetch_add(1, Relaxed) + 1;
+        let over = self.config.connections_max != 0 && total > self.config.connections_max;
+        let denied = self.limits.admit(&self.conns[slot].address.clone(), self.tick).err();
+        match denied {
+            Some(Denied::Address) => self.counters.over_address.bump(),
+            Some(Denied::Rate) => self.counters.over_accept_rate.bump(),
+            None if over => self.counters.over_connections.bump(),
+            None => {
+                self.conns[slot].deadline = self.tick + self.times.head;
+                // Under load the first bytes are there already.
+                self.receive(slot);
+                self.settle(slot);
+                return;
+            }
+        }
+        if denied.is_some() {
+            self.conns[slot].flags |= flag::UNCOUNTED;
+        }
+        self.refuse(slot, Refusal::TooManyConnections, false);
+    }
+
+    fn received(&mut self, key: Key, buf: Buf, more: bool) {
+        if !more {
+            self.disarm(key, armed::STREAM | armed::CANCELLING);
+        }
+        self.conns[key.slot].active = self.tick;
+        self.take_in(key.slot, buf);
+        self.advance(key.slot);
+        self.settle(key.slot);
+    }
+
+    fn ended(&mut self, key: Key, end: End) {
+        self.disarm(key, armed::STREAM | armed::CANCELLING);
+        match end {
+            End::Eof => self.conns[key.slot].flags |= flag::EOF,
+            End::Failed => self.conns[key.slot].flags |= flag::FAILED,
+            End::NoBuffers => self.starve(key.slot),
+            End::Cancelled => {}
+        }
+        self.advance(key.slot);
+        self.settle(key.slot);
+    }
+
+    fn readable(&mut self, key: Key) {
+        let slot = key.slot;
+        self.disarm(key, armed::POLL_IN | armed::CANCELLING);
+        let conn = &mut self.conns[slot];
+        let quick = self.tick.saturating_sub(conn.active) < HEAT_TICKS;
+        conn.heat = if quick { conn.heat.saturating_add(1) } else { 0 };
+        if conn.heat > HEAT_NEEDED && matches!(conn.state, State::Idle | State::Client | State::Gateway) {
+            // From here on the bytes come by themselves.
+            conn.flags |= flag::HOT;
+            conn.active = self.tick;
+        }
+        self.receive(slot);
+        self.settle(slot);
+    }
+
+    /// Receives what is there, as long as it is wanted, but not more than a turn's worth.
+    fn receive(&mut self, slot: u32) {
+        let mut left = self.config.turn_bytes;
+        while self.wants_input(slot) && self.conns[slot].armed & armed::STREAM == 0 {
+            if self.is_bulk(slot) {
+                return self.advance(slot);
+            }
+            if left == 0 {
+                return self.go_on_later(slot);
+            }
+            let fd = self.conns[slot].fd;
+            let whole = match self.io.recv(fd) {
+                Received::Bytes(buf) => {
+                    let len = buf.len();
+                    left = left.saturating_sub(len);
+                    self.conns[slot].active = self.tick;
+                    self.take_in(slot, buf);
+                    len == self.io.buffer_size()
+                }
+                Received::Nothing => return,
+                Received::NoBuffers => return self.starve(slot),
+                Received::Eof => {
+                    self.conns[slot].flags |= flag::EOF;
+                    false
+                }
+                Received::Failed => {
+                    self.conns[slot].flags |= flag::FAILED;
+                    false
+                }
+            };
+            self.advance(slot);
+            // A buffer that is not full means that there is no more for now.
+            if !whole {
+                return;
+            }
+        }
+    }
+
+    /// Puts received bytes where they belong, or nowhere.
+    fn take_in(&mut self, slot: u32, buf: Buf) {
+        let conn = &mut self.conns[slot];
+        if matches!(conn.state, State::Lingering | State::Closing) {
+            return self.io.release(buf);
+        }
+        let whole = buf.len() == self.io.buffer_size();
+        self.links.push(&mut conn.input, buf);
+        if conn.session != NONE {
+            let session = &mut self.sessions[conn.session];
+            let flow = if session.client == slot { &mut session.up } else { &mut session.down };
+            flow.full_reads = if whole { flow.full_reads.saturating_add(1) } else { 0 };
+        }
+    }
+
+    /// Does whatever a connection's state says about what it has received.
+    pub(super) fn advance(&mut self, slot: u32) {
+        match self.conns[slot].state {
+            State::Idle => self.next_head(slot),
+            State::Client | State::Gateway => self.run(self.conns[slot].session),
+            State::Parked => self.parked_spoke(slot),
+            State::Lingering => self.lingered(slot),
+            State::Moving | State::Closing | State::Free => {}
+        }
+    }
+
+    /// Arms what a connection needs now, and its timer. To be called when its events are dealt with.
+    pub(super) fn settle(&mut self, slot: u32) {
+        let conn = &self.conns[slot];
+        match conn.state {
+            State::Free => return,
+            State::Closing => return self.finish(slot),
+            State::Moving => return self.depart(slot),
+            _ => {}
+        }
+        let wanted = self.wants_input(slot);
+        let conn = &self.conns[slot];
+        let key = self.conns.key(slot);
+        if wanted && !conn.receiving() {
+            if conn.is(flag::HOT) && !self.is_bulk(slot) {
+                self.io.stream(conn.fd, key);
+                self.conns[slot].armed |= armed::STREAM;
+            } else {
+                self.io.poll_in(conn.fd, key);
+                self.conns[slot].armed |= armed::POLL_IN;
+            }
+        } else if conn.armed & (armed::STREAM | armed::CANCELLING) == armed::STREAM && self.must_stop(slot) {
+            self.stop_stream(slot);
+        }
+        self.schedule(slot);
+    }
+
+    /// Back-pressure: a stream that goes on while its bytes pile up must be stopped, and one that is to be spliced.
+    fn must_stop(&self, slot: u32) -> bool {
+        let conn = &self.conns[slot];
+        self.is_bulk(slot) || self.links.iter(&conn.input).nth(self.config.held_buffers - 1).is_some()
+    }
+
+    pub(super) fn stop_stream(&mut self, slot: u32) {
+        self.io.cancel(self.conns.key(slot), Armed::Stream);
+        self.conns[slot].armed |= armed::CANCELLING;
+    }
+
+    /// Whether more bytes from this connection could be put to use.
+    pub(super) fn wants_input(&self, slot: u32) -> bool {
+        let conn = &self.conns[slot];
+        if conn.flags & (flag::EOF | flag::FAILED | flag::STARVED | flag::AGAIN) != 0 {
+            return false;
+        }
+        match conn.state {
+            State::Free | State::Moving | State::Closing => false,
+            State::Idle | State::Parked | State::Lingering => true,
+            State::Client | State::Gateway => {
+                let session = &self.sessions[conn.session];
+                let flow = if session.client == slot { &session.up } else { &session.down };
+                conn.input.is_empty() && flow.is_flushed() && !flow.dead
+            }
+        }
+    }
+
+    /// Whether this connection's bytes are spliced.
+    fn is_bulk(&self, slot: u32) -> bool {
+        let conn = &self.conns[slot];
+        if conn.session == NONE {
+            return false;
+        }
+        let session = &self.sessions[conn.session];
+        if session.client == slot { session.up.bulk } else { session.down.bulk }
+    }
+
+    /// Asks to be told when there is room to send to a connection.
+    pub(super) fn want_room(&mut self, slot: u32) {
+        let key = self.conns.key(slot);
+        let conn = &mut self.conns[slot];
+        if conn.armed & armed::POLL_OUT == 0 {
+            conn.armed |= armed::POLL_OUT;
+            let fd = conn.fd;
+            self.io.poll_out(fd, key);
+        }
+    }
+
+    /// A connection has more to move, but the others have waited long enough.
+    pub(super) fn go_on_later(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if !conn.is(flag::AGAIN) {
+            conn.flags |= flag::AGAIN;
+            self.again.push_back(slot);
+        }
+    }
+
+    fn run_again(&mut self) {
+        for _ in 0..self.again.len() {
+            let Some(slot) = self.again.pop_front() else { return };
+            // The slot may be another connection's by now: then this is a look for nothing.
+            self.conns[slot].flags &= !flag::AGAIN;
+            self.receive(slot);
+            self.settle(slot);
+        }
+    }
+
+    fn starve(&mut self, slot: u32) {
+        self.counters.starved.bump();
+        let conn = &mut self.conns[slot];
+        if !conn.is(flag::STARVED) {
+            conn.flags |= flag::STARVED;
+            self.starved.push_back(slot);
+        }
+    }
+
+    /// When half of the buffers are free again, those that found none get their turn, in order.
+    fn feed_starved(&mut self) {
+        if self.starved.is_empty() && self.arrivals.is_empty() {
+            return;
+        }
+        let (buffers, free) = self.io.buffers();
+        if free < buffers / 2 {
+            return;
+        }
+        for _ in 0..self.arrivals.len() {
+            if let Some(traveller) = self.arrivals.pop_front() {
+                self.arrived(traveller);
+            }
+        }
+        for _ in 0..self.starved.len().min(free) {
+            let Some(slot) = self.starved.pop_front() else { return };
+            self.conns[slot].flags &= !flag::STARVED;
+            self.settle(slot);
+        }
+    }
+
+    /// Takes a connection out of the lists that hold slots by number.
+    pub(super) fn forget(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.is(flag::STARVED) {
+            self.starved.retain(|&other| other != slot);
+        }
+        if conn.is(flag::AGAIN) {
+            self.again.retain(|&other| other != slot);
+        }
+        conn.flags &= !(flag::STARVED | flag::AGAIN);
+        self.wheel.unlink(&mut self.conns, slot);
+    }
+
+    fn schedule(&mut self, slot: u32) {
+        let Some(due) = due(&self.conns[slot]) else { return };
+        self.wheel.set(&mut self.conns, slot, due);
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(slot) = self.wheel.pop(&mut self.conns, self.tick) {
+            let conn = &self.conns[slot];
+            if conn.deadline != 0 && conn.deadline <= self.tick {
+                self.conns[slot].deadline = 0;
+                self.overdue(slot);
+                self.settle(slot);
+                continue;
+            }
+            if conn.is(flag::HOT) && conn.active + 2 * HEAT_TICKS <= self.tick {
+                self.cool(slot);
+            }
+            self.schedule(slot);
+        }
+        self.forget_domains();
+        self.resume_accepting();
+        if self.tick >= self.next_sweep {
+            self.next_sweep = self.tick + SWEEP_TICKS;
+            self.limits.sweep(self.tick);
+        }
+        if self.draining.is_some_and(|by| by <= self.tick) {
+            self.stop();
+        }
+    }
+
+    /// A connection that has become quiet goes back to the poll, which costs the least while nothing comes.
+    fn cool(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        conn.flags &= !flag::HOT;
+        conn.heat = 0;
+        if conn.armed & (armed::STREAM | armed::CANCELLING) == armed::STREAM {
+            self.stop_stream(slot);
+        }
+    }
+
+    fn resume_accepting(&mut self) {
+        let tick = self.tick;
+        while let Some(at) = self.accept_pauses.iter().position(|pause| pause.until <= tick) {
+            let pause = self.accept_pauses.swap_remove(at);
+            if self.draining.is_none() {
+                self.io.accept(pause.listener);
+            }
+        }
+    }
+
+    fn overdue(&mut self, slot: u32) {
+        match self.conns[slot].state {
+            State::Client => self.session_overdue(self.conns[slot].session),
+            State::Parked => self.ask_again(slot),
+            State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, false),
+            State::Idle | State::Lingering => self.close(slot),
+            State::Gateway | State::Moving | State::Closing | State::Free => {}
+        }
+    }
+
+    fn letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Client(traveller) => self.arrived(traveller),
+            Letter::Wanted { from, domain } => self.wanted(from, domain),
+            Letter::Free { from, domain } => self.offered(from, &domain),
+            Letter::Drain => self.drain(),
+            Letter::Stop => self.stop(),
+            Letter::Report(to) => {
+                let _ = to.send(self.snapshot());
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.draining = Some(self.tick + self.times.drain);
+        self.io.stop_accepting();
+        for slot in self.conns.numbers() {
+            let conn = &self.conns[slot];
+            match conn.state {
+                State::Parked => self.close(slot),
+                State::Idle if conn.session != NONE => self.end_session(conn.session, false),
+                State::Idle => self.close(slot),
+                _ => {}
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.draining = None;
+        self.io.stop_accepting();
+        for slot in self.conns.numbers() {
+            match self.conns[slot].state {
+                State::Client | State::Gateway => self.end_session(self.conns[slot].session, true),
+                State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, true),
+                State::Free | State::Closing => {}
+                _ => self.close(slot),
+            }
+        }
+        self.arrivals.clear();
+    }
+
+    /// Whether the shard takes no new requests on kept connections.
+    pub(super) fn is_ending(&self) -> bool {
+        self.draining.is_some() || self.stopping
+    }
+
+    /// How far a session is.
+    pub(super) fn phase(&self, session: u32) -> Phase {
+        self.sessions[session].phase
+    }
+}
+
+/// The tick at which a connection must be looked at.
+fn due(conn: &Conn) -> Option<u32> {
+    let cooling = conn.is(flag::HOT).then_some(conn.active + 2 * HEAT_TICKS);
+    let deadline = (conn.deadline != 0).then_some(conn.deadline);
+    [cooling, deadline].into_iter().flatten().min()
+}
