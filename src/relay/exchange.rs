@@ -366,8 +366,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let g = &self.conns[gateway];
         let gone = g.flags & (flag::EOF | flag::FAILED) != 0 && g.input.is_empty() && session.down.is_flushed();
         if gone {
-            return self.gateway_gone(s);
+            self.gateway_gone(s);
+            if self.phase(s) != Phase::Tunnel {
+                return;
+            }
         }
+        let session = &self.sessions[s];
         let c = &self.conns[client];
         if c.is(flag::EOF) && c.input.is_empty() && session.up.is_flushed() {
             self.client_finished(s);

@@ -49,8 +49,9 @@ impl<'a> Parts<'a> {
         self.bytes
     }
 
-    /// Appends the bytes in `from..to`, counted over all pieces, to `out`.
+    /// Appends the bytes in `from..to`, counted over all pieces, to `out`; none if that is backwards.
     pub fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
+        let to = to.max(from);
         let mut at = 0;
         for slice in self.slices() {
             let start = from.clamp(at, at + slice.len()) - at;
@@ -97,6 +98,7 @@ mod tests {
         }
         let mut out = Vec::new();
         parts.copy(1, 5, &mut out);
+        parts.copy(5, 2, &mut out);
         assert_eq!((out.as_slice(), parts.len()), (b"bcde".as_slice(), 6));
     }
 }
