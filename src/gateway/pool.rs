@@ -130,7 +130,7 @@ impl Pool {
         let watched = self.surplus.is_some();
         *self.count(from) -= 1;
         *self.count(to) += 1;
-        if to == Stage::Parked {
+        if to != Stage::Opening {
             self.probing = false;
         }
         if to == Stage::Busy {
@@ -254,6 +254,16 @@ mod tests {
         assert_eq!(pool.open(now + wait), 1);
         assert!(pool.moved(Opening, Parked, now + wait));
         assert_eq!(pool.open(now + wait), 2);
+    }
+
+    #[test]
+    fn a_probe_that_is_taken_at_once_counts_as_registered() {
+        let (mut pool, now) = pool(3, 9);
+        pool.open(now);
+        pool.closed(Opening, End::Lost(Duration::ZERO), now, 0);
+        pool.moved(Opening, Busy, now);
+        pool.moved(Opening, Busy, now);
+        assert_eq!(pool.open(now), 3);
     }
 
     #[test]

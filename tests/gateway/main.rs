@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod classic;
+mod commands;
 mod exchanges;
 mod registration;
 mod streams;
