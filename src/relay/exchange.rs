@@ -73,7 +73,6 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         };
         parts.copy(sent, head_bytes, &mut out);
-        drop(parts);
         let sent_body = sent.saturating_sub(head_bytes);
         self.asked(s, request, out, sent_body);
         true
@@ -336,12 +335,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         // An interim response that did not fit goes first.
         let sent = if flushed { self.io.send(self.conns[client].fd, parts.slices()) } else { Ok(0) };
         let Ok(sent) = sent else {
-            drop(parts);
             self.sessions[s].down.out = out;
             return false;
         };
         parts.copy(sent, head_bytes, &mut out);
-        drop(parts);
         let sent_body = sent.saturating_sub(head_bytes);
         let down = &mut self.sessions[s].down;
         down.out = out;
