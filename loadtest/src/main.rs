@@ -6,14 +6,17 @@
 #![deny(unsafe_code)]
 
 mod answer;
+mod chart;
 mod conn;
 mod fleet;
 mod framing;
 mod gateway;
+mod load;
 mod origin;
 mod pipe;
 mod runtime;
 mod splice;
+mod watch;
 
 use std::io;
 use std::process::ExitCode;
@@ -36,6 +39,10 @@ enum Command {
     Fleet(fleet::FleetArgs),
     /// The same answers as a plain server
     Origin(origin::OriginArgs),
+    /// Clients that measure
+    Load(Box<load::LoadArgs>),
+    /// Draw what was measured
+    Chart(chart::ChartArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +50,8 @@ fn main() -> ExitCode {
         Command::Pipe(args) => pipe::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Origin(args) => origin::run(&args),
+        Command::Load(args) => load::run(*args),
+        Command::Chart(args) => chart::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
