@@ -40,7 +40,8 @@ class Bench:
         cores = [cpus] if isinstance(cpus, int) else list(cpus)
         port = free_port()
         command = [self.ringback, "relay", "--listen", f"127.0.0.1:{port}",
-                   "--cores", ",".join(map(str, cores)), *self.relay_args]
+                   "--cores", ",".join(map(str, cores)) if len(cores) > 1 else f"{cores[0]}-{cores[0]}",
+                   *self.relay_args]
         # Not pinned from outside: the relay pins its own shards.
         program = Program(command, range(os.cpu_count()), env={"RUST_LOG": "warn"})
         stack.callback(program.stop)
