@@ -166,7 +166,7 @@ class HAProxy(Configured):
         return ["haproxy", "-db", "-f", config]
 
     def config(self, port, origin, folder, tunnel):
-        splice = "option splice-auto" if self.splice else ""
+        splice = "option splice-request\n  option splice-response" if self.splice else ""
         http = "" if tunnel else "option http-keep-alive\n  http-reuse always\n  option forwardfor"
         return f"""
 global

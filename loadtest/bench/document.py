@@ -83,11 +83,13 @@ def values(data, cell, label, metric):
 
 def reached(data, goal):
     """The median over the rounds; where two are compared, of the rounds' own ratios."""
-    ours = values(data, goal["cell"], goal["ours"], goal["metric"])
     if goal["theirs"] is None:
+        ours = values(data, goal["cell"], goal["ours"], goal["metric"])
         return statistics.median(ours) if ours else None
-    theirs = values(data, goal["other_cell"], goal["theirs"], goal["metric"])
-    pairs = [a / b for a, b in zip(ours, theirs) if b]
+    ours = data["cells"].get(goal["cell"], {}).get("rounds", {}).get(goal["ours"], [])
+    theirs = data["cells"].get(goal["other_cell"], {}).get("rounds", {}).get(goal["theirs"], [])
+    pairs = [a[goal["metric"]] / b[goal["metric"]] for a, b in zip(ours, theirs)
+             if a.get(goal["metric"]) and b.get(goal["metric"])]
     return statistics.median(pairs) if pairs else None
 
 
@@ -210,7 +212,8 @@ SETTING = """## How it was measured
 - bare pipe: `ringback-loadtest pipe`, one backend connection for each client connection, multishot accept and receive with
   provided buffers; with *splice*: epoll and `splice(2)` through 1 MiB pipes.
 - nginx: one process, `keepalive 512` to the origin, HTTP/1.1, access log off, nothing spooled to disk, 64 KiB buffers.
-- HAProxy: `nbthread 1`, `http-reuse always`, no logs; with *splice*: `option splice-auto`. Tunnels are carried in `mode tcp`, because its
+- HAProxy: `nbthread 1`, `http-reuse always`, no logs; with *splice*: `option splice-request`
+  and `splice-response`. Tunnels are carried in `mode tcp`, because its
   HTTP mode refuses `CONNECT` to a path. Debian's HAProxy 2.6 has no reverse HTTP (`rhttp` came with 2.9), so that is not compared.
 - rathole: one TCP service, no encryption, defaults otherwise.
 - Small requests at 64 and 256 connections: `wrk -t1`. Everything else: `ringback-loadtest load`, which checks every answer:

@@ -135,6 +135,8 @@ class Program:
 
     def stop(self):
         """Ends the process and waits until its sockets are gone."""
+        if self.log.closed:
+            return
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
