@@ -1,2 +1,74 @@
-//! Load generator for relays.
-fn main() {}
+//! Fleets of gateways, clients and the bare pipe: what ringback and its peers are measured with.
+//!
+//! `framing`, `conn` and `runtime` are what the rest stands on; `answer` is the program behind `origin` and
+//! `fleet` (whose processes are `gateway`s); `load` is the client; `pipe` and `splice` are the floor every
+//! relay is compared with; `watch` reads what a relay's process has used; `chart` draws.
+#![deny(unsafe_code)]
+
+mod answer;
+mod chart;
+mod conn;
+mod fleet;
+mod framing;
+mod gateway;
+mod load;
+mod origin;
+mod pipe;
+mod runtime;
+mod splice;
+mod watch;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load for relays: gateways, clients, and the bare pipe to compare with
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A pipe that parses nothing: one backend connection for each client connection
+    Pipe(pipe::PipeArgs),
+    /// Gateways that register with a relay and answer at once
+    Fleet(fleet::FleetArgs),
+    /// The same answers as a plain server
+    Origin(origin::OriginArgs),
+    /// Clients that measure
+    Load(Box<load::LoadArgs>),
+    /// Draw what was measured
+    Chart(chart::ChartArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Pipe(args) => pipe::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
+        Command::Origin(args) => origin::run(&args),
+        Command::Load(args) => load::run(*args),
+        Command::Chart(args) => chart::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringback-loadtest: {}", advice(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error, and what to do about those that need explaining.
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("{error} (io_uring may be switched off here)"),
+        io::ErrorKind::OutOfMemory => {
+            format!("{error} (the limit of locked memory may be too low)")
+        }
+        _ => error.to_string(),
+    }
+}

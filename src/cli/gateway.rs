@@ -93,10 +93,11 @@ pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 /// Logs to standard error, `info` and above unless `RUST_LOG` says otherwise. Leaves a subscriber that is already
 /// there alone.
 pub(super) fn log_to_stderr() {
+    use io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logger = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).with_target(false);
-    let _was_there_before = logger.try_init();
+    let logger = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let _was_there_before = logger.with_env_filter(filter).with_target(false).try_init();
 }
 
 /// Ready at Ctrl-C or, where there is such a thing, SIGTERM.

@@ -22,6 +22,7 @@ pub fn duration(s: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// The message for the user: what was given, and an example.
+#[cfg(any(feature = "relay", test))]
 pub fn bytes(s: &str) -> Result<u64, String> {
     let bad = || format!("{s:?} is not a number of bytes: write it as in 65536, 16K or 1MiB");
     let (number, unit) = split(s).ok_or_else(bad)?;

@@ -4,11 +4,10 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
+use crate::http::HEAD_BYTES_MAX;
+
 /// What one direction of a busy connection holds. Parked connections hold nothing.
 const BUFFER_BYTES: usize = 16 * 1024;
-
-/// A head may not be longer; the buffer grows to this while one is incomplete. The limit of [`crate::http::Span`].
-const HEAD_BYTES_MAX: usize = 65_535;
 
 /// A queue of bytes: filled from a socket at the back, consumed at the front.
 #[derive(Debug, Default)]

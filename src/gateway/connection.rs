@@ -1,11 +1,7 @@
 //! The life of one relay connection: opened, registered, parked, in use, gone.
-use std::{
-    fmt, io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use super::{
     Authority, Shared,
@@ -25,14 +21,13 @@ const CLASSIC_SILENCE_MAX: Duration = Duration::from_secs(75);
 
 /// One connection from its opening to its end. Never fails: how it ended goes to the pool and to the log.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut place = Place { shared: &shared, stage: Some(Stage::Opening) };
-    let mut registered = None;
-    match live(&mut place, &mut registered).await {
+    let mut place = Place { shared: &shared, stage: Some(Stage::Opening), registered: None };
+    match live(&mut place).await {
         Ok(()) => {
             place.leave(End::Finished);
         }
         Err(trouble) => {
-            let lived = registered.map_or(Duration::ZERO, |at: Instant| at.elapsed());
+            let lived = place.registered.map_or(Duration::ZERO, |at| at.elapsed());
             let end = match trouble {
                 Trouble::Answer(Answer::TooMany(after)) => End::TooMany(after),
                 Trouble::Answer(Answer::Unauthorized) => End::Unauthorized,
@@ -59,10 +54,9 @@ fn log(trouble: &Trouble, wait: Option<Duration>, connected: bool) {
     }
 }
 
-async fn live(place: &mut Place<'_>, registered: &mut Option<Instant>) -> Result<(), Trouble> {
+async fn live(place: &mut Place<'_>) -> Result<(), Trouble> {
     let dialect = place.shared.config.dialect;
     let mut session = open(place).await?;
-    *registered = Some(Instant::now());
     if dialect == Dialect::Classic {
         place.go(Stage::Busy);
         while session.serve().await {}
@@ -192,6 +186,8 @@ struct Place<'s> {
     shared: &'s Shared,
     /// None once it was given back.
     stage: Option<Stage>,
+    /// When the connection was first parked or taken; a redirect starts over.
+    registered: Option<Instant>,
 }
 
 impl Place<'_> {
@@ -203,14 +199,16 @@ impl Place<'_> {
         let Some(from) = self.stage.replace(to).filter(|from| *from != to) else {
             return;
         };
+        let now = Instant::now();
+        self.registered = if to == Stage::Opening { None } else { self.registered.or(Some(now)) };
         let (changed, first) = {
             let mut pool = self.shared.pool();
             let was_connected = pool.is_connected();
-            let changed = pool.moved(from, to, tokio::time::Instant::now());
+            let changed = pool.moved(from, to, now);
             (changed, !was_connected && pool.is_connected())
         };
         match to {
-            Stage::Parked if first => {
+            Stage::Parked | Stage::Busy if first => {
                 tracing::info!("connected to the relay, waiting for clients of {}", self.shared.config.domain);
             }
             Stage::Parked => tracing::debug!("a connection is parked"),
@@ -225,8 +223,7 @@ impl Place<'_> {
     /// Leaves the pool. Returns how long no connection will be opened, if this end decided that.
     fn leave(&mut self, end: End) -> Option<Duration> {
         let stage = self.stage.take()?;
-        let now = tokio::time::Instant::now();
-        let wait = self.shared.pool().closed(stage, end, now, super::backoff::random());
+        let wait = self.shared.pool().closed(stage, end, Instant::now(), super::backoff::random());
         self.shared.changed.notify_one();
         wait
     }

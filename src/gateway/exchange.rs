@@ -6,9 +6,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{buffer::Buffer, registration::HEADERS_MAX};
+use super::buffer::Buffer;
 use crate::http::{
-    Body, Dialect, Parse, RequestHead, ResponseHead, Version,
+    Body, Dialect, HEADERS_MAX, Parse, RequestHead, ResponseHead, Version,
     response::{self, NotAResponse},
 };
 

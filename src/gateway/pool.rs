@@ -130,7 +130,7 @@ impl Pool {
         let watched = self.surplus.is_some();
         *self.count(from) -= 1;
         *self.count(to) += 1;
-        if to == Stage::Parked {
+        if to != Stage::Opening {
             self.probing = false;
         }
         if to == Stage::Busy {
@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_is_taken_at_once_counts_as_registered() {
+        let (mut pool, now) = pool(3, 9);
+        pool.open(now);
+        pool.closed(Opening, End::Lost(Duration::ZERO), now, 0);
+        pool.moved(Opening, Busy, now);
+        pool.moved(Opening, Busy, now);
+        assert_eq!(pool.open(now), 3);
+    }
+
+    #[test]
     fn waits_grow_while_connections_flap_and_start_over_after_a_steady_one() {
         let (mut pool, mut now) = pool(1, 1);
         let half = 1 << 63;
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_needed_for_the_whole_time_is_closed() {
+    fn what_was_not_needed_for_the_whole_time_is_closed() {
         let (mut pool, now) = pool(1, 10);
         for _ in 0..3 {
             fill(&mut pool, now);
@@ -302,16 +312,18 @@ mod tests {
             pool.moved(Busy, Parked, now);
         }
         assert_eq!(pool.parked, 4);
-        // One client comes and goes within the time: of the three surplus ones, two were never needed.
-        pool.moved(Parked, Busy, now);
-        pool.moved(Busy, Parked, now);
+        // Two were parked when the time began: only one was not needed for the whole of it.
         assert_eq!(pool.close_surplus(now + 29 * SECOND), 0);
         assert_eq!(pool.wake_at(), Some(now + 30 * SECOND));
-        assert_eq!(pool.close_surplus(now + 30 * SECOND), 2);
+        assert_eq!(pool.close_surplus(now + 30 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
-        pool.closed(Parked, End::Finished, now, 0);
-        // Nobody came in the next: the third goes too, the spare one stays.
+        // In the next a client comes and goes: of the two surplus ones, one was not needed.
+        pool.moved(Parked, Busy, now);
+        pool.moved(Busy, Parked, now);
         assert_eq!(pool.close_surplus(now + 60 * SECOND), 1);
+        pool.closed(Parked, End::Finished, now, 0);
+        // Then nobody comes: the last surplus one goes too, the spare one stays.
+        assert_eq!(pool.close_surplus(now + 90 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
         assert!(!pool.has_surplus());
         assert_eq!(pool.wake_at(), None);

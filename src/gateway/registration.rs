@@ -2,10 +2,7 @@
 use std::time::Duration;
 
 use super::{Authority, Config, Error, authority};
-use crate::http::{Dialect, Method, Parse, domain, request, response};
-
-/// Header fields of a head that are looked at, the relay's as well as a client's and the target's.
-pub(super) const HEADERS_MAX: usize = 128;
+use crate::http::{Dialect, HEADERS_MAX, Method, Parse, domain, request, response};
 
 /// Wait after a 429 that does not say how long.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);

@@ -13,10 +13,9 @@ use super::{
     buffer::Buffer,
     exchange::{self, Answered, Failure},
     pump::{self, Way},
-    registration::HEADERS_MAX,
     socket,
 };
-use crate::http::{Dialect, Method, Parse, Refusal, RequestHead, request};
+use crate::http::{Dialect, HEADERS_MAX, Method, Parse, Refusal, RequestHead, request};
 
 /// Request body bytes that are read and thrown away to keep a connection after an error.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;

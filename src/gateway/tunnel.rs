@@ -11,10 +11,9 @@ use super::{
     Authority, Error,
     buffer::Buffer,
     pump::{self, Way},
-    registration::{self, HEADERS_MAX},
-    socket,
+    registration, socket,
 };
-use crate::http::{Method, Parse, response};
+use crate::http::{HEADERS_MAX, Method, Parse, response};
 
 /// Where a tunnel leads.
 #[derive(Clone, Debug)]

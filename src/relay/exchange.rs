@@ -73,7 +73,6 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         };
         parts.copy(sent, head_bytes, &mut out);
-        drop(parts);
         let sent_body = sent.saturating_sub(head_bytes);
         self.asked(s, request, out, sent_body);
         true
@@ -336,12 +335,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         // An interim response that did not fit goes first.
         let sent = if flushed { self.io.send(self.conns[client].fd, parts.slices()) } else { Ok(0) };
         let Ok(sent) = sent else {
-            drop(parts);
             self.sessions[s].down.out = out;
             return false;
         };
         parts.copy(sent, head_bytes, &mut out);
-        drop(parts);
         let sent_body = sent.saturating_sub(head_bytes);
         let down = &mut self.sessions[s].down;
         down.out = out;
@@ -366,8 +363,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let g = &self.conns[gateway];
         let gone = g.flags & (flag::EOF | flag::FAILED) != 0 && g.input.is_empty() && session.down.is_flushed();
         if gone {
-            return self.gateway_gone(s);
+            self.gateway_gone(s);
+            if self.phase(s) != Phase::Tunnel {
+                return;
+            }
         }
+        let session = &self.sessions[s];
         let c = &self.conns[client];
         if c.is(flag::EOF) && c.input.is_empty() && session.up.is_flushed() {
             self.client_finished(s);

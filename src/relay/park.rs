@@ -21,6 +21,8 @@ pub struct Domain {
     pub lost: u32,
 }
 
+const _: () = assert!(size_of::<Option<Domain>>() <= 56, "a domain's record must stay within its budget");
+
 /// A list of connections, linked through their slots.
 #[derive(Debug)]
 pub struct List {

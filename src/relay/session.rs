@@ -130,6 +130,8 @@ impl Session {
     }
 }
 
+const _: () = assert!(size_of::<Session>() <= 256, "a session's record must stay within its budget");
+
 /// All sessions of a shard.
 #[derive(Default)]
 pub struct Sessions {

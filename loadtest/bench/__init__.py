@@ -1,0 +1,1 @@
+"""What the scripts share: the machine, those that are compared, the measurements, and the document."""

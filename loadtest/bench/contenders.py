@@ -1,0 +1,241 @@
+"""Who is compared: each with the relay's process on one CPU and its backends on the other."""
+
+import contextlib
+import shlex
+import os
+import tempfile
+from pathlib import Path
+
+from . import machine
+from .machine import REST_CPU, RELAY_CPU, Program, free_port
+
+OPEN_FILES = 19_900
+
+
+class Setup:
+    """A relay that is running: where clients connect to, and whose CPU counts."""
+
+    def __init__(self, target, pid):
+        self.target = target
+        self.pid = pid
+
+
+class Bench:
+    """The two programs of this repository, and how the relay is started beyond the defaults."""
+
+    def __init__(self):
+        self.ringback, self.loadtest = machine.build()
+        self.relay_args = shlex.split(os.environ.get("RINGBACK_RELAY_ARGS", ""))
+
+    def origin(self, stack, cpus=REST_CPU):
+        """A plain server with the fleet's answers; gives its port."""
+        port = free_port()
+        program = Program([self.loadtest, "origin", "--listen", f"127.0.0.1:{port}"], cpus)
+        stack.callback(program.stop)
+        program.wait_port(port)
+        return port
+
+    def relay(self, stack, cpus=RELAY_CPU):
+        """Our relay, one shard for each of `cpus`."""
+        cores = [cpus] if isinstance(cpus, int) else list(cpus)
+        port = free_port()
+        command = [self.ringback, "relay", "--listen", f"127.0.0.1:{port}",
+                   "--cores", ",".join(map(str, cores)) if len(cores) > 1 else f"{cores[0]}-{cores[0]}",
+                   *self.relay_args]
+        # Not pinned from outside: the relay pins its own shards.
+        program = Program(command, range(os.cpu_count()), env={"RUST_LOG": "warn"})
+        stack.callback(program.stop)
+        program.wait_port(port)
+        return Setup(f"127.0.0.1:{port}", program.pid)
+
+    def fleet(self, stack, relay, dialect="ptth", gateways=10, domains=None, offset=0, cpus=REST_CPU,
+              net=None, seconds=120):
+        """Gateways, all registered when this returns."""
+        command = [self.loadtest, "fleet", "--relay", relay, "--dialect", dialect,
+                   "--gateways", gateways, "--domains", domains or gateways,
+                   "--domain-offset", offset, "--processes", -(-gateways // 6_000)]
+        if net:
+            command += ["--source-net", net]
+        pipe = machine.subprocess.PIPE
+        program = Program(command, cpus, stdin=pipe, stdout=pipe)
+        stack.callback(program.stop)
+        program.ready = program.wait_line("ready", seconds)
+        return program
+
+
+class Ringback:
+    """Our relay and a fleet."""
+
+    def __init__(self, dialect):
+        self.dialect = dialect
+        self.label = f"ringback, {dialect}"
+
+    @contextlib.contextmanager
+    def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, **_):
+        with contextlib.ExitStack() as stack:
+            setup = bench.relay(stack, cpus)
+            net = 8 if gateways > 10_000 else None
+            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, net=net)
+            yield setup
+
+
+class Pipe:
+    """The bare pipe: the floor."""
+
+    def __init__(self, splice=False):
+        self.splice = splice
+        self.label = "bare pipe, splice" if splice else "bare pipe"
+
+    @contextlib.contextmanager
+    def running(self, bench, **_):
+        with contextlib.ExitStack() as stack:
+            origin = bench.origin(stack)
+            port = free_port()
+            command = [bench.loadtest, "pipe", "--listen", f"127.0.0.1:{port}",
+                       "--to", f"127.0.0.1:{origin}"]
+            program = Program(command + ["--splice"] * self.splice, RELAY_CPU)
+            stack.callback(program.stop)
+            program.wait_port(port)
+            yield Setup(f"127.0.0.1:{port}", program.pid)
+
+
+class Configured:
+    """A program that reads a configuration file and connects to an origin."""
+
+    @contextlib.contextmanager
+    def running(self, bench, **options):
+        with contextlib.ExitStack() as stack:
+            self.install()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            origin, port = bench.origin(stack), free_port()
+            config = folder / "config"
+            config.write_text(self.config(port, origin, folder, options.get("tunnel", False)))
+            program = Program(self.command(config, folder), RELAY_CPU)
+            stack.callback(program.stop)
+            program.wait_port(port)
+            yield Setup(f"127.0.0.1:{port}", program.pid)
+
+
+class Nginx(Configured):
+    """nginx as a reverse proxy that keeps its connections to the origin."""
+
+    label = "nginx"
+
+    def install(self):
+        machine.apt("nginx", "nginx-light")
+
+    def command(self, config, folder):
+        return ["nginx", "-p", folder, "-c", config]
+
+    def config(self, port, origin, folder, tunnel):
+        return f"""
+daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log /dev/null crit;
+worker_rlimit_nofile {OPEN_FILES};
+events {{ worker_connections {OPEN_FILES}; multi_accept on; }}
+http {{
+  access_log off; server_tokens off; tcp_nodelay on; reset_timedout_connection off;
+  keepalive_timeout 1h; keepalive_requests 1000000000; client_max_body_size 0;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000;
+                     keepalive_timeout 1h; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_request_buffering off; proxy_max_temp_file_size 0;
+      proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
+    }}
+  }}
+}}
+"""
+
+
+class HAProxy(Configured):
+    """HAProxy in HTTP mode; for tunnels, which its HTTP mode does not carry by path, in TCP mode."""
+
+    def __init__(self, splice=False):
+        self.splice = splice
+        self.label = "HAProxy, splice" if splice else "HAProxy"
+
+    def install(self):
+        machine.apt("haproxy", "haproxy")
+
+    def command(self, config, folder):
+        return ["haproxy", "-db", "-f", config]
+
+    def config(self, port, origin, folder, tunnel):
+        splice = "option splice-request\n  option splice-response" if self.splice else ""
+        http = "" if tunnel else "option http-keep-alive\n  http-reuse always\n  option forwardfor"
+        return f"""
+global
+  nbthread 1
+  maxconn 9500
+  maxpipes 200
+  tune.pipesize 1048576
+defaults
+  mode {"tcp" if tunnel else "http"}
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
+  {splice}
+frontend clients
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend origin
+backend origin
+  {http}
+  server origin 127.0.0.1:{origin} {"" if tunnel else "pool-max-conn -1"}
+"""
+
+
+class Rathole(Configured):
+    """rathole: its server is the relay, its client runs beside the origin."""
+
+    label = "rathole"
+
+    def install(self):
+        self.program = machine.cargo_install("rathole", "rathole", "0.5.0", "server", "client")
+
+    def config(self, port, origin, folder, tunnel):
+        return f"""
+[server]
+bind_addr = "127.0.0.1:{self.control}"
+default_token = "bench"
+[server.services.http]
+bind_addr = "127.0.0.1:{port}"
+"""
+
+    def command(self, config, folder):
+        return [self.program, "--server", config]
+
+    @contextlib.contextmanager
+    def running(self, bench, **_):
+        with contextlib.ExitStack() as stack:
+            self.install()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            origin, port, self.control = bench.origin(stack), free_port(), free_port()
+            (folder / "server.toml").write_text(self.config(port, origin, folder, False))
+            (folder / "client.toml").write_text(f"""
+[client]
+remote_addr = "127.0.0.1:{self.control}"
+default_token = "bench"
+[client.services.http]
+local_addr = "127.0.0.1:{origin}"
+""")
+            # Both start as many worker threads as they see CPUs: one each.
+            quiet = {"RUST_LOG": "error"}
+            server = Program(self.command(folder / "server.toml", folder), RELAY_CPU, env=quiet)
+            stack.callback(server.stop)
+            server.wait_port(self.control)
+            client = Program([self.program, "--client", folder / "client.toml"], REST_CPU, env=quiet)
+            stack.callback(client.stop)
+            server.wait_port(port)
+            machine.time.sleep(0.5)
+            yield Setup(f"127.0.0.1:{port}", server.pid)
+
+
+PTTH, CLASSIC = Ringback("ptth"), Ringback("classic")
+PIPE, PIPE_SPLICE = Pipe(), Pipe(splice=True)
+NGINX, HAPROXY, HAPROXY_SPLICE, RATHOLE = Nginx(), HAProxy(), HAProxy(splice=True), Rathole()

@@ -1,0 +1,196 @@
+"""Processes on this machine: started pinned, watched to the nanosecond, ended by their own id."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path(os.environ.get("RINGBACK_BENCH_CACHE", Path.home() / ".cache/ringback-bench"))
+# The relay under test has this CPU to itself; gateways, origins and clients share the other.
+RELAY_CPU = 0
+REST_CPU = 1
+# Below the range of local ports, so that no connection sits on one that is to be listened on.
+PORTS = (12_000, 32_000)
+
+
+def say(*words):
+    """Progress goes to standard error."""
+    print(*words, file=sys.stderr, flush=True)
+
+
+def run(*command, **options):
+    """Runs a command to its end and gives its standard output."""
+    done = subprocess.run([str(word) for word in command], check=True, text=True,
+                          stdout=subprocess.PIPE, **options)
+    return done.stdout
+
+
+def apt(program, package):
+    """Installs a Debian package if its program is missing."""
+    if not shutil.which(program):
+        say(f"installing {package}")
+        run("apt-get", "update", "-q")
+        run("apt-get", "install", "-y", "-q", "--no-install-recommends", package)
+    return program
+
+
+def cargo_install(program, crate, version, *features):
+    """Installs a crate's program into the cache if it is missing, and gives its path.
+
+    What its author locked may no longer build with today's compiler: then with fewer features, then with
+    today's dependencies.
+    """
+    path = CACHE / "bin" / program
+    if path.exists():
+        return path
+    base = ["cargo", "install", crate, "--version", version, "--root", str(CACHE)]
+    fewer = ["--no-default-features", "--features", ",".join(features)] if features else []
+    for options in (["--locked"], ["--locked", *fewer], fewer):
+        say("building", " ".join(base[2:5] + options))
+        if subprocess.run(base + options).returncode == 0:
+            return path
+    raise SystemExit(f"{crate} {version} cannot be built")
+
+
+def target_dir():
+    """Where cargo puts what it builds."""
+    metadata = run("cargo", "metadata", "--format-version", "1", "--no-deps", cwd=ROOT)
+    return Path(json.loads(metadata)["target_directory"])
+
+
+def build():
+    """Builds the relay and the load generator; RINGBACK_BIN and LOADTEST_BIN name ready ones instead."""
+    ringback, loadtest = os.environ.get("RINGBACK_BIN"), os.environ.get("LOADTEST_BIN")
+    if not (ringback and loadtest):
+        run("cargo", "build", "--release", "--workspace", cwd=ROOT)
+    release = target_dir() / "release"
+    return Path(ringback or release / "ringback"), Path(loadtest or release / "ringback-loadtest")
+
+
+def free_port():
+    """A port nobody has listened on lately: a killed ring's listener lingers, so none is used twice."""
+    while True:
+        free_port.next = PORTS[0] + (free_port.next - PORTS[0] + 1) % (PORTS[1] - PORTS[0])
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", free_port.next))
+                return free_port.next
+            except OSError:
+                continue
+
+
+free_port.next = PORTS[0] + (os.getpid() * 97) % (PORTS[1] - PORTS[0])
+
+
+class Program:
+    """A process of ours, pinned to one CPU or to a list of them."""
+
+    def __init__(self, command, cpus=REST_CPU, stdin=None, stdout=None, env=None, nice=0):
+        cpus = {cpus} if isinstance(cpus, int) else set(cpus)
+        self.command = [str(word) for word in command]
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            self.command, stdin=stdin, stdout=stdout or self.log, stderr=self.log, text=True,
+            env=dict(os.environ, **(env or {})),
+            preexec_fn=lambda: (os.sched_setaffinity(0, cpus), os.nice(nice)))
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def wait_port(self, port, seconds=10):
+        """Waits until the process listens."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.command} has ended:\n{self.output()}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return self
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.command} does not listen on {port}:\n{self.output()}")
+
+    def wait_line(self, start, seconds=60):
+        """The first line of standard output that starts so (the process was given a pipe)."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            line = self.process.stdout.readline()
+            if line.startswith(start):
+                return line.strip()
+            if not line:
+                break
+        raise RuntimeError(f"{self.command} has not said {start!r}:\n{self.output()}")
+
+    def output(self):
+        self.log.seek(0)
+        return self.log.read()[-2000:]
+
+    def stop(self):
+        """Ends the process and waits until its sockets are gone."""
+        if self.log.closed:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def cpu_ns(pid):
+    """CPU the process's living threads have used, in nanoseconds."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            continue
+    return total
+
+
+def rss(pid):
+    """Resident set in bytes."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(match.group(1)) * 1024 if match else 0
+
+
+def open_files(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def slab():
+    """Bytes of kernel objects in use, by cache."""
+    sizes = {}
+    for line in Path("/proc/slabinfo").read_text().splitlines()[2:]:
+        name, active, _, size = line.split()[:4]
+        sizes[name] = int(active) * int(size)
+    return sizes
+
+
+def versions(ringback):
+    """Who is compared, and on what."""
+    def first(*command):
+        done = subprocess.run([str(word) for word in command], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return next((line for line in done.stdout.splitlines() if line.strip()), "").strip()
+
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    commit = first("git", "-C", ROOT, "rev-parse", "--short", "HEAD")
+    return {
+        "ringback": f"{first(ringback, '--version')} ({commit})",
+        "nginx": first("nginx", "-v").removeprefix("nginx version: "),
+        "HAProxy": first("haproxy", "-v").split(" - ")[0].removeprefix("HAProxy version "),
+        "rathole": "0.5.0",
+        "wrk": " ".join(first("wrk", "-v").split()[:2]),
+        "kernel": first("uname", "-r"),
+        "CPU": f"{cpu.group(1) if cpu else 'unknown'}, {os.cpu_count()} of them",
+    }

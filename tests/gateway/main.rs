@@ -1,0 +1,11 @@
+//! The gateway as a black box: real sockets on free ports, raw bytes at both of its ends.
+#![cfg(feature = "gateway")]
+#![allow(missing_docs)]
+
+mod classic;
+mod commands;
+mod exchanges;
+mod registration;
+mod streams;
+mod tunnels;
+mod wire;
