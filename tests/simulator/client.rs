@@ -215,7 +215,7 @@ impl Client {
             Heard::Bytes(count) => {
                 live.heard += count;
                 if self.random.chance(8) {
-                    live.wait_until = world.now() + self.random.below(3000) as Millis;
+                    live.wait_until = world.now() + self.random.below(1500) as Millis;
                     world.wake_at(live.wait_until);
                 }
                 self.read(world, ledger);
