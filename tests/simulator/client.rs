@@ -1,16 +1,14 @@
 //! A scripted client: sends its requests, checks that each answer is its own, whole, and there only once.
+mod checks;
+
 use super::draw::{self, Style};
-use super::gateway::has_body;
-use super::payload::{answer_key, astray, payload, request_key};
-use super::plan::{Exchange, Framed, Kind, Ledger, request_body};
+use super::payload::{payload, request_key};
+use super::plan::{Exchange, Kind, Ledger, request_body};
 use super::wire::{Body, Framing, Head, Inbox};
+use checks::{check_body, check_head, draw_script};
 use ringback::io::Millis;
 use ringback::io::sim::{Heard, Peer, Random, World};
 use std::collections::VecDeque;
-
-/// News that a gateway sent unasked may be taken for an answer only by a request sent within this time: longer
-/// than anything the simulated network and kernel hold back.
-const NEWS_MAX: Millis = 300;
 
 /// One connection's worth of requests.
 pub struct Script {
@@ -160,7 +158,7 @@ impl Client {
     }
 
     /// Sends what may be sent now.
-    fn say<M>(&mut self, world: &World<M>, ledger: &Ledger) -> bool {
+    fn say<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
         let Some(live) = &mut self.live else { return false };
         if live.mute || live.finished {
             return false;
@@ -171,6 +169,9 @@ impl Client {
             if tunnel || live.script.half_close {
                 world.finish(live.peer);
                 live.finished = true;
+                if let Some(&id) = live.script.requests.get(live.at) {
+                    ledger.exchanges[id].finished_at = Some(world.now());
+                }
             }
             return live.finished;
         }
@@ -386,11 +387,9 @@ impl Client {
         world.note(|| format!("{who}: over, reset {reset}"));
         world.close(live.peer);
         let mut rest = live.script.requests.split_off(live.at.min(live.script.requests.len()));
-        if live.raw.is_some() || live.reply.is_some() || !(live.closing || rest.is_empty()) {
-            if !rest.is_empty() {
-                let id = rest.remove(0);
-                self.cut_short(world, ledger, id, reset);
-            }
+        if !rest.is_empty() && (live.raw.is_some() || live.reply.is_some() || !live.closing) {
+            let id = rest.remove(0);
+            self.cut_short(world, ledger, id, reset);
         }
         self.go_on_elsewhere(ledger, &rest);
         self.next(world);
@@ -493,86 +492,5 @@ impl Live {
             }
         }
         self.out.len()
-    }
-}
-
-fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &Ledger, id: usize, head: &Head) {
-    let exchange = &ledger.exchanges[id];
-    let fault = |wrong: &str| world.fault(&format!("{who}: {wrong}: {:?}", String::from_utf8_lossy(&head.raw)));
-    if head.header("x-relay-error").is_some() {
-        let unserved = exchange.domain >= ledger.domains;
-        let failed = head.status() == 502 && ledger.hasty.contains(&exchange.domain);
-        let excused = if unserved { head.status() == 504 } else { !ledger.calm || failed };
-        if !excused || !matches!(head.status(), 502..=504) {
-            fault(&format!("request {id} was refused without need: {}", exchange.describe()));
-        }
-        return;
-    }
-    if let Some(domain) = head.number("x-hasty") {
-        if domain != exchange.domain {
-            fault("an answer from another domain");
-        }
-        return;
-    }
-    if let Some(at) = head.number("x-news") {
-        if live.since[live.at] > at as Millis + NEWS_MAX {
-            fault("stale bytes of a waiting gateway");
-        }
-        return;
-    }
-    if head.number("x-id") != Some(id) {
-        fault(&format!("not the answer to request {id}"));
-    }
-    if head.number("x-domain") != Some(exchange.domain) {
-        fault("an answer from another domain");
-    }
-    if exchange.reached.is_empty() {
-        fault("an answer that no gateway gave");
-    }
-}
-
-fn check_body<M>(world: &World<M>, who: &str, exchange: &Exchange, id: usize, got: &[u8], complete: bool) {
-    let expected = has_body(exchange) || exchange.is_tunnel() || exchange.answer.opaque && !complete;
-    let len = if expected { exchange.answer.len } else { 0 };
-    let want = payload(answer_key(id), len);
-    if let Some(wrong) = astray(got, &want) {
-        world.fault(&format!("{who}: answer {id} {wrong}"));
-    }
-    if complete && got.len() != want.len() && exchange.answer.framed != Framed::UntilClose {
-        world.fault(&format!("{who}: answer {id} has {} bytes of {}", got.len(), want.len()));
-    }
-}
-
-fn draw_script(random: &mut Random, ledger: &mut Ledger) -> Script {
-    let (domains, calm) = (ledger.domains, ledger.calm);
-    let mut requests = Vec::new();
-    let one_domain = random.chance(500).then(|| random.below(domains));
-    for _ in 0..random.between(1, 5) {
-        let mut exchange = draw::exchange(random, domains, calm, true);
-        if let Some(domain) = one_domain.filter(|_| exchange.domain < domains) {
-            exchange.domain = domain;
-        }
-        let last = exchange.is_tunnel() || exchange.close;
-        requests.push(ledger.enter(exchange, random));
-        if last {
-            break;
-        }
-    }
-    let last = &ledger.exchanges[*requests.last().expect("one")];
-    let open_end = !last.is_tunnel() && !last.close;
-    let quits = !calm && random.chance(150);
-    if quits {
-        for &id in &requests {
-            ledger.exchanges[id].client_quits = true;
-        }
-    }
-    let garbage = open_end && random.chance(80);
-    Script {
-        depth: if random.chance(600) { 1 } else { random.between(2, 5) },
-        half_close: open_end && !garbage && random.chance(150),
-        quits: quits.then(|| (random.below(3000), random.chance(500))),
-        garbage,
-        idles: open_end && random.chance(50),
-        requests,
     }
 }

@@ -77,6 +77,8 @@ pub struct Exchange {
     pub reset: bool,
     /// Whether its client goes away before the end.
     pub client_quits: bool,
+    /// When the client had said everything, in a tunnel.
+    pub finished_at: Option<u64>,
     /// What the client made of it.
     pub result: Option<&'static str>,
 }
@@ -138,7 +140,7 @@ impl Ledger {
         let mut exchange = self.exchanges[id].clone();
         exchange.reached.clear();
         (exchange.answered, exchange.disturbed, exchange.result) = (false, false, None);
-        (exchange.client_quits, exchange.reset) = (false, false);
+        (exchange.client_quits, exchange.reset, exchange.finished_at) = (false, false, None);
         self.enter(exchange, random)
     }
 }
