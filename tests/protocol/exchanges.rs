@@ -58,8 +58,14 @@ fn responses_end_where_they_say() {
             ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
             ("HEAD", "HTTP/1.1 200 OK\r\n\r\n"),
             ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\n"),
-            ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nC: d\r\n\r\n"),
-            ("POST", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\nx"),
+            (
+                "GET",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\nx\r\n0\r\nA: b\r\nC: d\r\n\r\n",
+            ),
+            (
+                "POST",
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\nx",
+            ),
         ] {
             pair.ask(&format!("{method} /dev/ HTTP/1.1\r\nHost: relay\r\n"), "");
             pair.answer(response);
@@ -73,7 +79,8 @@ fn responses_end_where_they_say() {
 fn a_response_may_last_until_close() {
     let server = Server::start(config());
     for dialect in BOTH {
-        for by_reset in [false, true] {
+        // A reset cuts the body short; from a classic device it is how it ends, see below.
+        for by_reset in [false, true].into_iter().take(if dialect == Dialect::Ptth { 2 } else { 1 }) {
             let mut pair = Pair::new(&server, dialect);
             pair.ask(&get("/dev/"), "");
             pair.gateway.send("HTTP/1.1 200 OK\r\nX: y\r\n\r\nsome");
@@ -205,7 +212,8 @@ fn a_response_may_overlap_its_request() {
 fn http10_clients_are_served() {
     let server = Server::start(config());
     let mut gateway = server.ptth("dev");
-    let seen = "GET /dev/ HTTP/1.0\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nConnection: keep-alive\r\n\r\n";
+    let seen =
+        "GET /dev/ HTTP/1.0\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nConnection: keep-alive\r\n\r\n";
     let mut client = server.client("GET /dev/ HTTP/1.0\r\n\r\n");
     gateway.expect(seen);
     gateway.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
@@ -275,28 +283,32 @@ fn messages_larger_than_buffers_pass() {
     }
 }
 
-/// A device that answers without reading the request, and closes, is delivered whole.
+/// A device that answers without reading the request, and closes, is delivered whole; the end of a body with a length
+/// is known, so that the client's connection is kept.
 #[test]
 fn a_device_that_does_not_read_is_delivered_whole() {
     let server = Server::start(config());
-    for response in [ok("all I say"), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall I say".to_string()] {
-        for request in [get("/dev/") + "\r\n", format!("PUT /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\nsome body")]
-        {
-            let mut gateway = server.classic("dev");
-            let mut client = server.client(&request);
-            // Twelve bytes, as the sketches do.
-            gateway.expect("HTTP/1.1 101");
-            gateway.send(&response);
-            drop(gateway);
-            client.expect(&response);
-            let (rest, _) = client.until_gone();
-            assert!(rest.is_empty(), "{}", show(&rest));
-        }
+    for request in
+        [get("/dev/") + "\r\n", "PUT /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\nsome body".to_string()]
+    {
+        let mut gateway = server.classic("dev");
+        let mut client = server.client(&request);
+        // Twelve bytes, as the sketches do.
+        gateway.expect("HTTP/1.1 101");
+        gateway.send(ok("all I say"));
+        drop(gateway);
+        client.expect(ok("all I say"));
+        let mut gateway = server.classic("dev");
+        client.send(&request);
+        gateway.expect(CLASSIC_101);
+        gateway.expect(&request);
+        gateway.send(ok("and more"));
+        client.expect(ok("and more"));
     }
 }
 
-/// Closing with unread bytes resets the connection, which an answer that lasts until close must survive in order:
-/// that is how the sketches of the original work.
+/// A device that closes with unread bytes resets its connection. That is how sketches end, and an answer that lasts
+/// until close must reach the client in order nonetheless.
 #[test]
 fn an_unread_request_does_not_turn_the_end_into_a_reset() {
     let server = Server::start(config());

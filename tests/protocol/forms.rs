@@ -65,7 +65,9 @@ fn ptth_gateways_get_an_edited_head() {
         gateway.expect(format!(
             "{seen}X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n\r\n"
         ));
-        gateway.send("HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\nX: y\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n");
+        gateway.send(
+            "HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\nX: y\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n",
+        );
         client.expect("HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 0\r\n\r\n");
         server.await_parked(1);
     }

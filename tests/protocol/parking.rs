@@ -75,11 +75,7 @@ fn a_client_does_not_wait_forever() {
 /// Once a domain is forgotten, nobody waits for it.
 #[test]
 fn domains_are_forgotten() {
-    let config = Config {
-        park_wait: Duration::from_secs(3600),
-        domain_memory: Duration::from_millis(100),
-        ..config()
-    };
+    let config = Config { park_wait: Duration::from_secs(3600), domain_memory: Duration::from_millis(100), ..config() };
     let server = Server::start(config);
     drop(server.ptth("dev"));
     eventually("the domain is forgotten", || server.held().domains == 0);
@@ -112,8 +108,7 @@ fn a_waiting_client_breaks_its_framing() {
     let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
-    let mut client =
-        server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut client = server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
     eventually("the client waits", || server.held().sessions == 1);
     client.send("this is no chunk\r\n");
     eventually("the relay has it", || server.held().buffers >= 1);
@@ -132,8 +127,7 @@ fn a_waiting_client_breaks_its_framing_and_waits_in_vain() {
     let server = Server::start(Config { park_wait: Duration::from_secs(1), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
-    let mut client =
-        server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut client = server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
     eventually("the client waits", || server.held().sessions == 1);
     client.send("this is no chunk\r\n");
     let head = client.head();

@@ -77,11 +77,8 @@ fn a_gateway_that_does_not_ask_again_is_closed() {
 /// A classic gateway that has gone quiet after its 204 is nobody's: a client waits for its next POST and gets it.
 #[test]
 fn between_204_and_the_next_post_clients_wait() {
-    let server = Server::start(Config {
-        park_time: Duration::from_secs(1),
-        park_wait: Duration::from_secs(60),
-        ..config()
-    });
+    let server =
+        Server::start(Config { park_time: Duration::from_secs(1), park_wait: Duration::from_secs(60), ..config() });
     let mut gateway = server.classic("dev");
     gateway.expect(CLASSIC_204);
     let mut client = server.client("GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n");
@@ -186,9 +183,8 @@ fn a_ptth_gateway_gets_101_at_once() {
 fn ptth_without_alpn_is_refused() {
     let server = Server::start(config());
     for alpn in ["", "ALPN: h2\r\n", "ALPN: http%2F1.10\r\n"] {
-        let mut gateway = server.client(format!(
-            "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\n{alpn}\r\n"
-        ));
+        let mut gateway = server
+            .client(format!("GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\n{alpn}\r\n"));
         gateway.expect(Refusal::AlpnMissing.closing());
         gateway.expect_end();
     }
@@ -215,9 +211,8 @@ fn registrations_arrive_as_they_like() {
 #[test]
 fn registrations_have_no_body() {
     let server = Server::start(config());
-    let mut gateway = server.client(
-        "POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nContent-Length: 5\r\n\r\nhello",
-    );
+    let mut gateway =
+        server.client("POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nContent-Length: 5\r\n\r\nhello");
     gateway.expect(Refusal::BadLength.closing());
     gateway.expect_end();
     // What follows a registration at once belongs to nobody.

@@ -157,3 +157,28 @@ fn unknown_domains_are_unknown_everywhere() {
         client.expect(Refusal::NoGateway.kept());
     }
 }
+
+/// A connection that was handed over still counts for its source address.
+#[test]
+fn handed_over_connections_count_for_their_address() {
+    let server = Server::start(Config { connections_per_address: 4, ..two_shards() });
+    let mut gateway = server.ptth("dev");
+    let serving = std::thread::spawn(move || {
+        while gateway.try_head().is_ok() {
+            gateway.send(ok("x"));
+        }
+    });
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = server.connect();
+        client.try_send(get("/dev/") + "\r\n");
+        match client.head() {
+            refusal if refusal.starts_with("HTTP/1.1 503") => {}
+            _ => clients.push(client),
+        }
+    }
+    // At most four on each shard, and one of them is the gateway.
+    assert!(clients.len() <= 7, "{} clients of one address", clients.len());
+    drop((clients, server));
+    serving.join().unwrap();
+}

@@ -9,10 +9,10 @@ const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r
 fn upgrade_seen(dialect: Dialect) -> Vec<u8> {
     match dialect {
         Dialect::Classic => dialect.seen(UPGRADE, true),
-        Dialect::Ptth => format!(
-            "GET /dev/ws HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\n{ADDED}Connection: upgrade\r\n\r\n"
-        )
-        .into_bytes(),
+        Dialect::Ptth => {
+            format!("GET /dev/ws HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\n{ADDED}Connection: upgrade\r\n\r\n")
+                .into_bytes()
+        }
     }
 }
 
