@@ -93,14 +93,14 @@ free_port.next = PORTS[0] + (os.getpid() * 97) % (PORTS[1] - PORTS[0])
 class Program:
     """A process of ours, pinned to one CPU or to a list of them."""
 
-    def __init__(self, command, cpus=REST_CPU, stdin=None, stdout=None, env=None, cwd=None):
+    def __init__(self, command, cpus=REST_CPU, stdin=None, stdout=None, env=None, nice=0):
         cpus = {cpus} if isinstance(cpus, int) else set(cpus)
         self.command = [str(word) for word in command]
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             self.command, stdin=stdin, stdout=stdout or self.log, stderr=self.log, text=True,
-            cwd=cwd, env=dict(os.environ, **(env or {})),
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+            env=dict(os.environ, **(env or {})),
+            preexec_fn=lambda: (os.sched_setaffinity(0, cpus), os.nice(nice)))
 
     @property
     def pid(self):

@@ -37,13 +37,7 @@ impl Style {
     pub fn new(response_bytes: usize, chunked: bool, close: bool) -> Self {
         let bulk: Vec<u8> = (0..BULK_WRITE).map(|i| b'a' + (i % 23) as u8).collect();
         let bulk_chunks = bulk.chunks(CHUNK).flat_map(chunk).collect::<Vec<u8>>();
-        Self {
-            response_bytes,
-            chunked,
-            close,
-            bulk: bulk.leak(),
-            bulk_chunks: bulk_chunks.leak(),
-        }
+        Self { response_bytes, chunked, close, bulk: bulk.leak(), bulk_chunks: bulk_chunks.leak() }
     }
 
     /// The small body for `domain`.
@@ -109,12 +103,7 @@ struct Asked {
 ///
 /// # Errors
 /// What ended the connection in the middle of an exchange.
-pub async fn serve(
-    conn: &mut Conn,
-    style: &Style,
-    name: Option<&str>,
-    mut on_first: impl FnMut(),
-) -> io::Result<()> {
+pub async fn serve(conn: &mut Conn, style: &Style, name: Option<&str>, mut on_first: impl FnMut()) -> io::Result<()> {
     // The answer to a request without a body is the same every time: built once, written many times.
     let mut ready = name.map(|name| style.small(name, None, style.close, false));
     loop {
@@ -146,8 +135,7 @@ pub async fn serve(
                     kept => {
                         ready = kept;
                         let domain = name.or(asked.domain.as_deref()).unwrap_or("");
-                        conn.write(style.small(domain, received, close, asked.head_only))
-                            .await?;
+                        conn.write(style.small(domain, received, close, asked.head_only)).await?;
                     }
                 }
             }
@@ -166,10 +154,7 @@ fn parse(head: &[u8], wants_domain: bool) -> io::Result<Asked> {
     match request.parse(head) {
         Ok(Status::Complete(_)) => (),
         _ => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "bad request head",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "bad request head"));
         }
     }
     let method = request.method.unwrap_or("");
@@ -219,8 +204,7 @@ fn bulk_head(framing: &str, close: bool) -> Vec<u8> {
 }
 
 async fn by_length(conn: &mut Conn, style: &Style, length: u64, close: bool) -> io::Result<()> {
-    conn.write(bulk_head(&format!("Content-Length: {length}"), close))
-        .await?;
+    conn.write(bulk_head(&format!("Content-Length: {length}"), close)).await?;
     source(conn, style, length).await
 }
 
@@ -236,8 +220,7 @@ async fn source(conn: &mut Conn, style: &Style, length: u64) -> io::Result<()> {
 }
 
 async fn by_chunks(conn: &mut Conn, style: &Style, length: u64, close: bool) -> io::Result<()> {
-    conn.write(bulk_head("Transfer-Encoding: chunked", close))
-        .await?;
+    conn.write(bulk_head("Transfer-Encoding: chunked", close)).await?;
     let mut left = length;
     while left >= BULK_WRITE as u64 {
         conn.write(style.bulk_chunks).await?;

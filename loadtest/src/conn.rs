@@ -29,11 +29,7 @@ impl Conn {
     pub fn new(stream: TcpStream) -> Self {
         // A refusal costs latency, not correctness.
         let _ = stream.set_nodelay(true);
-        Self {
-            stream,
-            buf: Vec::new(),
-            start: 0,
-        }
+        Self { stream, buf: Vec::new(), start: 0 }
     }
 
     /// Connects to `to`, from the address `source` if one is given.
@@ -133,11 +129,7 @@ impl Conn {
     ///
     /// # Errors
     /// `UnexpectedEof` when the connection ends first, `InvalidData` on bad chunks.
-    pub async fn body(
-        &mut self,
-        framing: Framing,
-        mut payload: impl FnMut(&[u8]),
-    ) -> io::Result<u64> {
+    pub async fn body(&mut self, framing: Framing, mut payload: impl FnMut(&[u8])) -> io::Result<u64> {
         match framing {
             Framing::Length(length) => self.body_by_length(length, &mut payload).await,
             Framing::Chunked => self.body_by_chunks(&mut payload).await,
@@ -145,11 +137,7 @@ impl Conn {
         }
     }
 
-    async fn body_by_length(
-        &mut self,
-        length: u64,
-        payload: &mut impl FnMut(&[u8]),
-    ) -> io::Result<u64> {
+    async fn body_by_length(&mut self, length: u64, payload: &mut impl FnMut(&[u8])) -> io::Result<u64> {
         let mut left = length;
         while left > 0 {
             if self.unread().is_empty() {
@@ -231,8 +219,7 @@ async fn connect_from(to: SocketAddr, source: IpAddr) -> io::Result<TcpStream> {
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         Ok(()) => (),
-        Err(error)
-            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error),
     }
     let twin = socket.try_clone()?;

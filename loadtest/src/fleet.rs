@@ -108,28 +108,16 @@ pub fn run(args: &FleetArgs) -> io::Result<()> {
 }
 
 /// Starts the shares and answers orders until the time is up.
-fn supervise(
-    args: &FleetArgs,
-    per_process: usize,
-    sender: &Sender<Event>,
-    events: &Receiver<Event>,
-) -> io::Result<()> {
-    let end = args
-        .seconds
-        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+fn supervise(args: &FleetArgs, per_process: usize, sender: &Sender<Event>, events: &Receiver<Event>) -> io::Result<()> {
+    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let mut generation = 0;
     let mut began = Instant::now();
     let mut shares = start(args, per_process, generation, sender)?;
     let mut ready = 0;
     loop {
-        let wait = end.map_or(Duration::from_secs(3600), |end| {
-            end.saturating_duration_since(Instant::now())
-        });
+        let wait = end.map_or(Duration::from_secs(3600), |end| end.saturating_duration_since(Instant::now()));
         match events.recv_timeout(wait) {
-            Ok(Event::Share {
-                generation: of,
-                line,
-            }) if of == generation => {
+            Ok(Event::Share { generation: of, line }) if of == generation => {
                 match line.strip_prefix("ready ").map(str::parse::<usize>) {
                     Some(Ok(count)) => ready += count,
                     _ => println!("{line}"),
@@ -157,12 +145,7 @@ fn supervise(
     Ok(())
 }
 
-fn start(
-    args: &FleetArgs,
-    per_process: usize,
-    generation: usize,
-    sender: &Sender<Event>,
-) -> io::Result<Vec<Child>> {
+fn start(args: &FleetArgs, per_process: usize, generation: usize, sender: &Sender<Event>) -> io::Result<Vec<Child>> {
     let mut shares = Vec::new();
     for (process, first) in (0..args.gateways).step_by(per_process.max(1)).enumerate() {
         let count = per_process.min(args.gateways - first);

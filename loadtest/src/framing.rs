@@ -42,11 +42,7 @@ pub struct ChunkDecoder {
 
 impl Default for ChunkDecoder {
     fn default() -> Self {
-        Self {
-            state: State::Size,
-            size: 0,
-            digits: false,
-        }
+        Self { state: State::Size, size: 0, digits: false }
     }
 }
 
@@ -138,9 +134,7 @@ mod tests {
     fn decode(input: &[u8], piece: usize) -> (Vec<u8>, usize, bool) {
         let (mut decoder, mut payload, mut taken) = (ChunkDecoder::default(), Vec::new(), 0);
         for part in input.chunks(piece) {
-            taken += decoder
-                .feed(part, |bytes| payload.extend_from_slice(bytes))
-                .unwrap();
+            taken += decoder.feed(part, |bytes| payload.extend_from_slice(bytes)).unwrap();
         }
         (payload, taken, decoder.is_done())
     }

@@ -121,18 +121,12 @@ async fn gateway(share: Rc<Share>, index: usize, mut counted: bool) {
 }
 
 /// Dials the relay and waits for its 101.
-async fn register(
-    share: &Share,
-    domain: &str,
-    on_registered: &mut impl FnMut(),
-) -> io::Result<Registered> {
+async fn register(share: &Share, domain: &str, on_registered: &mut impl FnMut()) -> io::Result<Registered> {
     let relay = share.args.relay;
     let mut conn = Conn::connect(relay, share.source).await?;
     let classic = share.args.dialect == Dialect::Classic;
     let request = if classic {
-        format!(
-            "POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {relay}\r\n\r\n"
-        )
+        format!("POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {relay}\r\n\r\n")
     } else {
         format!(
             "GET /{domain} HTTP/1.1\r\nHost: {relay}\r\nConnection: upgrade\r\nUpgrade: ptth\r\n\
@@ -167,10 +161,7 @@ fn answer(head: &[u8]) -> io::Result<(u16, u64)> {
     match response.parse(head) {
         Ok(httparse::Status::Complete(_)) => (),
         _ => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "bad answer head",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "bad answer head"));
         }
     }
     let retry_after = response
@@ -188,17 +179,9 @@ mod tests {
 
     #[test]
     fn what_the_relay_says_is_understood() {
-        assert_eq!(
-            answer(b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\n\r\n")
-                .unwrap()
-                .0,
-            101
-        );
+        assert_eq!(answer(b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\n\r\n").unwrap().0, 101);
         assert_eq!(answer(b"HTTP/1.1 204 \r\n\r\n").unwrap().0, 204);
-        assert_eq!(
-            answer(b"HTTP/1.1 429 \r\nRetry-After: 7\r\n\r\n").unwrap(),
-            (429, 7)
-        );
+        assert_eq!(answer(b"HTTP/1.1 429 \r\nRetry-After: 7\r\n\r\n").unwrap(), (429, 7));
         assert!(answer(b"nonsense\r\n\r\n").is_err());
     }
 }

@@ -16,10 +16,7 @@ const RING_COMPLETIONS: u32 = 32_768;
 /// When the kernel grants no such ring.
 pub fn run<T>(main: impl Future<Output = T>) -> io::Result<T> {
     let mut ring = monoio_io_uring::IoUring::builder();
-    ring.setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_coop_taskrun()
-        .setup_cqsize(RING_COMPLETIONS);
+    ring.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().setup_cqsize(RING_COMPLETIONS);
     let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
         .with_entries(RING_ENTRIES)
         .uring_builder(ring)
@@ -43,10 +40,7 @@ pub fn pin(core: Option<usize>) -> io::Result<()> {
 /// Lifts the limit of open files to the hard one.
 pub fn raise_open_files() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // Kept as it was when refused: the connections then say so themselves.
     let _ = rustix::process::setrlimit(Resource::Nofile, wanted);
 }

@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 /// Bytes a kernel pipe may hold, and most that one splice moves.
 const PIPE_BYTES: usize = 1 << 20;
 /// Rounds one pair may take before the others have their turn.
-const ROUNDS_PER_TURN: usize = 16;
+const ROUNDS_PER_TURN: usize = 2;
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
 /// What epoll says about the listener.
@@ -35,13 +35,7 @@ impl Direction {
     fn new() -> io::Result<Self> {
         let (pipe_out, pipe_in) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         fcntl_setpipe_size(&pipe_in, PIPE_BYTES)?;
-        Ok(Self {
-            pipe_out,
-            pipe_in,
-            held: 0,
-            ended: false,
-            passed_on: false,
-        })
+        Ok(Self { pipe_out, pipe_in, held: 0, ended: false, passed_on: false })
     }
 
     /// Moves what it can in one round; whether anything moved.
@@ -115,12 +109,7 @@ pub fn run(listen: SocketAddr, to: SocketAddr) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     println!("ready {}", listener.local_addr()?);
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(
-        &poll,
-        &listener,
-        EventData::new_u64(LISTENER),
-        EventFlags::IN,
-    )?;
+    epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut pairs: Vec<Option<Pair>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let mut turns: VecDeque<usize> = VecDeque::new();
@@ -128,11 +117,7 @@ pub fn run(listen: SocketAddr, to: SocketAddr) -> io::Result<()> {
     loop {
         events.clear();
         let at_once = Duration::ZERO.try_into().ok();
-        let wait = if turns.is_empty() {
-            None
-        } else {
-            at_once.as_ref()
-        };
+        let wait = if turns.is_empty() { None } else { at_once.as_ref() };
         match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), wait) {
             Ok(_) | Err(Errno::INTR) => (),
             Err(error) => return Err(error.into()),
@@ -186,8 +171,8 @@ fn accept(
         });
         let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = EventData::new_u64(index as u64);
-        let added = epoll::add(poll, &pair.client, data, wanted)
-            .and_then(|()| epoll::add(poll, &pair.backend, data, wanted));
+        let added =
+            epoll::add(poll, &pair.client, data, wanted).and_then(|()| epoll::add(poll, &pair.backend, data, wanted));
         match added {
             Ok(()) => pairs[index] = Some(pair),
             Err(_) => free.push(index),
@@ -201,11 +186,5 @@ fn join(client: TcpStream, to: SocketAddr) -> io::Result<Pair> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
     }
-    Ok(Pair {
-        client,
-        backend,
-        up: Direction::new()?,
-        down: Direction::new()?,
-        queued: false,
-    })
+    Ok(Pair { client, backend, up: Direction::new()?, down: Direction::new()?, queued: false })
 }

@@ -56,10 +56,7 @@ impl Sample {
                 threads.push((id, name.trim().to_owned(), nanoseconds));
             }
         }
-        Ok(Self {
-            threads,
-            rss: rss(&fs::read_to_string(format!("/proc/{pid}/status"))?),
-        })
+        Ok(Self { threads, rss: rss(&fs::read_to_string(format!("/proc/{pid}/status"))?) })
     }
 
     /// What has been used since `earlier`.
@@ -71,18 +68,10 @@ impl Sample {
             let used = nanoseconds - before.map_or(0, |thread| thread.2);
             total += used;
             if used > 0 {
-                threads.push(ThreadUsage {
-                    name: name.clone(),
-                    cpu_seconds: used as f64 / 1e9,
-                });
+                threads.push(ThreadUsage { name: name.clone(), cpu_seconds: used as f64 / 1e9 });
             }
         }
-        Usage {
-            cpu_seconds: total as f64 / 1e9,
-            threads,
-            rss_before: earlier.rss,
-            rss_after: self.rss,
-        }
+        Usage { cpu_seconds: total as f64 / 1e9, threads, rss_before: earlier.rss, rss_after: self.rss }
     }
 }
 

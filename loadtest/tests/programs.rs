@@ -18,12 +18,7 @@ impl Drop for Running {
 
 /// Starts a program and gives what it says it is ready with.
 fn start(arguments: &[&str]) -> (Running, String) {
-    let mut child = Command::new(PROGRAM)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let stdout = child.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
@@ -98,9 +93,7 @@ fn another_domains_answer_is_told_to_be_wrong() {
             std::thread::spawn(move || {
                 loop {
                     head(&mut stream);
-                    stream
-                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nd99 ")
-                        .unwrap();
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nd99 ").unwrap();
                 }
             });
         }
@@ -132,9 +125,7 @@ fn a_ptth_gateway_registers_answers_many_requests_and_comes_back() {
             let mut body = [0; 29];
             gateway.read_exact(&mut body).unwrap();
             assert!(body.starts_with(b"d7 "));
-            gateway
-                .write_all(b"GET /d7/x HTTP/1.1\r\nHost: relay\r\n\r\n")
-                .unwrap();
+            gateway.write_all(b"GET /d7/x HTTP/1.1\r\nHost: relay\r\n\r\n").unwrap();
         }
     }
 }

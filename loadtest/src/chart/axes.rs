@@ -16,9 +16,7 @@ pub const TOP: f64 = 84.0;
 pub const BOTTOM: f64 = HEIGHT - 56.0;
 
 /// Colours that people who see few colours can tell apart.
-const COLOURS: [&str; 8] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f",
-];
+const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f"];
 
 /// The colour of a series.
 pub fn colour(index: usize) -> &'static str {
@@ -27,9 +25,7 @@ pub fn colour(index: usize) -> &'static str {
 
 /// `text` with what means something in SVG made harmless.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// A chart being drawn.
@@ -45,11 +41,8 @@ impl Canvas {
              font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
         );
-        let _ = writeln!(
-            svg,
-            "<text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"600\">{}</text>",
-            escape(title)
-        );
+        let _ =
+            writeln!(svg, "<text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"600\">{}</text>", escape(title));
         Self { svg }
     }
 
@@ -67,10 +60,7 @@ impl Canvas {
 
     /// A line of the grid at `x`, labelled below.
     pub fn grid_x(&mut self, x: f64, label: &str) {
-        let _ = writeln!(
-            self.svg,
-            "<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"#efefef\"/>"
-        );
+        let _ = writeln!(self.svg, "<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"#efefef\"/>");
         self.text(x, BOTTOM + 18.0, "middle", label);
     }
 
@@ -142,9 +132,7 @@ impl Canvas {
 pub fn step(span: f64, parts: f64) -> f64 {
     let raw = (span / parts).max(f64::MIN_POSITIVE);
     let magnitude = 10f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| factor * magnitude >= raw * 0.999);
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * magnitude >= raw * 0.999);
     factor.unwrap_or(10.0) * magnitude
 }
 

@@ -26,18 +26,9 @@ pub fn draw(title: &str, series: &[Series]) -> String {
         let all = series.iter().flat_map(|series| &series.percentiles);
         all.filter(|(quantile, us)| *quantile < 1.0 && *us > 0.0)
     };
-    let right = points()
-        .map(|(quantile, _)| nines(*quantile))
-        .fold(2.0, f64::max);
-    let low = points()
-        .map(|(_, us)| us.log10())
-        .fold(f64::MAX, f64::min)
-        .min(9.0)
-        .floor();
-    let high = points()
-        .map(|(_, us)| us.log10())
-        .fold(low + 1.0, f64::max)
-        .ceil();
+    let right = points().map(|(quantile, _)| nines(*quantile)).fold(2.0, f64::max);
+    let low = points().map(|(_, us)| us.log10()).fold(f64::MAX, f64::min).min(9.0).floor();
+    let high = points().map(|(_, us)| us.log10()).fold(low + 1.0, f64::max).ceil();
     let x = |quantile: f64| LEFT + nines(quantile) / right * (RIGHT - LEFT);
     let y = |us: f64| BOTTOM - (us.log10() - low) / (high - low) * (BOTTOM - TOP);
     let mut canvas = Canvas::new(title);
@@ -45,11 +36,7 @@ pub fn draw(title: &str, series: &[Series]) -> String {
         for factor in [1.0, 2.0, 5.0] {
             let us = factor * 10f64.powi(decade);
             if us.log10() <= high + 1e-9 {
-                let label = if us < 1.0 {
-                    format!("{us} µs")
-                } else {
-                    human(us)
-                };
+                let label = if us < 1.0 { format!("{us} µs") } else { human(us) };
                 canvas.grid_y(y(us), &label);
             }
         }

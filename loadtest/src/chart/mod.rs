@@ -47,8 +47,7 @@ pub struct ChartArgs {
 pub fn run(args: &ChartArgs) -> io::Result<()> {
     let svg = match args.kind {
         Kind::Latency => {
-            let series: io::Result<Vec<Series>> =
-                args.inputs.iter().map(|path| read(path)).collect();
+            let series: io::Result<Vec<Series>> = args.inputs.iter().map(|path| read(path)).collect();
             latency::draw(&args.title, &series?)
         }
         Kind::Lines => plot::lines(&read(&args.inputs[0])?),
@@ -59,6 +58,5 @@ pub fn run(args: &ChartArgs) -> io::Result<()> {
 
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     let text = std::fs::read_to_string(path)?;
-    serde_json::from_str(&text)
-        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+    serde_json::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }

@@ -71,9 +71,7 @@ pub fn lines(lines: &Lines) -> String {
     canvas.axes(&lines.x, &lines.y);
     for (index, line) in lines.series.iter().enumerate() {
         let points = line.points.iter();
-        let points: Vec<_> = points
-            .map(|(at, value)| (x(*at), scale(*value, high)))
-            .collect();
+        let points: Vec<_> = points.map(|(at, value)| (x(*at), scale(*value, high))).collect();
         canvas.line(&points, colour(index));
     }
     canvas.legend(lines.series.iter().map(|line| line.label.as_str()));
@@ -82,10 +80,7 @@ pub fn lines(lines: &Lines) -> String {
 
 /// Draws bars, each with its value on top and its spread as a thin line.
 pub fn bars(bars: &Bars) -> String {
-    let values = bars
-        .groups
-        .iter()
-        .flat_map(|group| group.values.iter().flatten());
+    let values = bars.groups.iter().flat_map(|group| group.values.iter().flatten());
     let high = ceiling(values.map(|(_, _, highest)| *highest));
     let mut canvas = Canvas::new(&bars.title);
     grid(&mut canvas, high);
@@ -102,24 +97,11 @@ pub fn bars(bars: &Bars) -> String {
             let y = scale(median, high);
             canvas.bar((x + 1.0, y), width - 2.0, BOTTOM - y, colour(index));
             let middle = x + width / 2.0;
-            let spread = [
-                (middle, scale(lowest, high)),
-                (middle, scale(highest, high)),
-            ];
+            let spread = [(middle, scale(lowest, high)), (middle, scale(highest, high))];
             canvas.line(&spread, "#222222");
-            canvas.text(
-                middle,
-                scale(highest, high) - 4.0,
-                "middle",
-                &number(median),
-            );
+            canvas.text(middle, scale(highest, high) - 4.0, "middle", &number(median));
         }
-        canvas.text(
-            left + group_width * 0.43,
-            BOTTOM + 18.0,
-            "middle",
-            &group.label,
-        );
+        canvas.text(left + group_width * 0.43, BOTTOM + 18.0, "middle", &group.label);
     }
     canvas.legend(bars.series.iter().map(String::as_str));
     canvas.finish()

@@ -85,28 +85,19 @@ fn domain(run: &Run, index: usize) -> String {
 }
 
 /// One transfer in the mode the arguments ask for.
-async fn transfer(
-    run: &Run,
-    conn: &mut Conn,
-    domain: &str,
-    in_tunnel: &mut bool,
-) -> io::Result<Answer> {
+async fn transfer(run: &Run, conn: &mut Conn, domain: &str, in_tunnel: &mut bool) -> io::Result<Answer> {
     let (size, host) = (run.args.size, run.args.target);
     match run.args.mode {
         Mode::Get => get(run, conn, &format!("/{domain}/bytes/{size}")).await,
         Mode::ChunkedGet => get(run, conn, &format!("/{domain}/chunked/{size}")).await,
         Mode::Put => {
-            let head = format!(
-                "POST /{domain}/up HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n"
-            );
+            let head = format!("POST /{domain}/up HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n");
             conn.write(head.into_bytes()).await?;
             upload(run, conn).await?;
             answer(conn, Expected::Received(size), |_| ()).await
         }
         Mode::ChunkedPut => {
-            let head = format!(
-                "POST /{domain}/up HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
-            );
+            let head = format!("POST /{domain}/up HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
             conn.write(head.into_bytes()).await?;
             upload_chunks(run, conn).await?;
             answer(conn, Expected::Received(size), |_| ()).await
@@ -129,11 +120,7 @@ fn count(run: &Run, bytes: u64, incoming: bool) {
     if run.over.get() {
         return;
     }
-    let direction = if incoming {
-        &tally.bytes_in
-    } else {
-        &tally.bytes_out
-    };
+    let direction = if incoming { &tally.bytes_in } else { &tally.bytes_out };
     tally.add(direction, bytes);
     tally.add(&tally.bulk_bytes, bytes);
 }
@@ -185,17 +172,10 @@ async fn open_tunnel(run: &Run, conn: &mut Conn, domain: &str) -> io::Result<Opt
     let Some(head_len) = conn.head().await? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    let status = conn
-        .unread()
-        .get(9..12)
-        .and_then(|digits| std::str::from_utf8(digits).ok());
+    let status = conn.unread().get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
     let status: u16 = status.and_then(|digits| digits.parse().ok()).unwrap_or(0);
     conn.consume(head_len);
-    Ok((status != 200).then_some(Answer {
-        verdict: Verdict::Status(status),
-        bytes: 0,
-        reusable: false,
-    }))
+    Ok((status != 200).then_some(Answer { verdict: Verdict::Status(status), bytes: 0, reusable: false }))
 }
 
 /// One transfer through an open tunnel.
@@ -203,24 +183,12 @@ async fn through_tunnel(run: &Run, conn: &mut Conn) -> io::Result<Answer> {
     let size = run.args.size;
     let right = if run.args.mode == Mode::TunnelGet {
         conn.write(format!("GET {size}\n").into_bytes()).await?;
-        let got = conn
-            .body(Framing::Length(size), |piece| {
-                count(run, piece.len() as u64, true)
-            })
-            .await?;
+        let got = conn.body(Framing::Length(size), |piece| count(run, piece.len() as u64, true)).await?;
         got == size
     } else {
         conn.write(format!("PUT {size}\n").into_bytes()).await?;
         upload(run, conn).await?;
         conn.line().await?.as_deref() == Some(format!("OK {size}").as_str())
     };
-    Ok(Answer {
-        verdict: if right {
-            Verdict::Right
-        } else {
-            Verdict::Wrong
-        },
-        bytes: size,
-        reusable: true,
-    })
+    Ok(Answer { verdict: if right { Verdict::Right } else { Verdict::Wrong }, bytes: size, reusable: true })
 }

@@ -64,11 +64,7 @@ pub async fn exchange(
 ///
 /// # Errors
 /// What ended the connection.
-pub async fn answer(
-    conn: &mut Conn,
-    expected: Expected<'_>,
-    mut on_bytes: impl FnMut(u64),
-) -> io::Result<Answer> {
+pub async fn answer(conn: &mut Conn, expected: Expected<'_>, mut on_bytes: impl FnMut(u64)) -> io::Result<Answer> {
     let head = loop {
         let Some(head_len) = conn.head().await? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -107,8 +103,7 @@ pub async fn answer(
 
 /// Whether `body` begins with the whole name of `domain`.
 fn names(body: &[u8], domain: &str) -> bool {
-    body.strip_prefix(domain.as_bytes())
-        .is_some_and(|rest| rest.first() == Some(&b' '))
+    body.strip_prefix(domain.as_bytes()).is_some_and(|rest| rest.first() == Some(&b' '))
 }
 
 /// What a response's head says.
@@ -135,11 +130,7 @@ fn parse(head: &[u8]) -> io::Result<Head> {
     let mut received = None;
     for header in response.headers.iter() {
         let value = header.value.trim_ascii();
-        let number = || {
-            std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok())
-        };
+        let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
         if header.name.eq_ignore_ascii_case("content-length") {
             length = Some(number().ok_or_else(bad)?);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
@@ -156,12 +147,7 @@ fn parse(head: &[u8]) -> io::Result<Head> {
         (_, false, Some(length)) => Framing::Length(length),
         (_, false, None) => Framing::UntilClose,
     };
-    Ok(Head {
-        status,
-        framing,
-        close,
-        received,
-    })
+    Ok(Head { status, framing, close, received })
 }
 
 #[cfg(test)]
@@ -179,14 +165,8 @@ mod tests {
     #[test]
     fn framing_follows_the_head() {
         let framing = |head: &[u8]| parse(head).unwrap().framing;
-        assert_eq!(
-            framing(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
-            Framing::Length(5)
-        );
-        assert_eq!(
-            framing(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            Framing::Chunked
-        );
+        assert_eq!(framing(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), Framing::Length(5));
+        assert_eq!(framing(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), Framing::Chunked);
         assert_eq!(framing(b"HTTP/1.1 200 OK\r\n\r\n"), Framing::UntilClose);
         assert_eq!(framing(b"HTTP/1.1 204 \r\n\r\n"), Framing::Length(0));
     }

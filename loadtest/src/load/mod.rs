@@ -206,10 +206,7 @@ pub fn run(args: LoadArgs) -> io::Result<()> {
     }
     if let Some(path) = &run.args.svg {
         let series = std::slice::from_ref(&report.series);
-        std::fs::write(
-            path,
-            crate::chart::latency::draw("Latency by percentile", series),
-        )?;
+        std::fs::write(path, crate::chart::latency::draw("Latency by percentile", series))?;
     }
     Ok(())
 }
@@ -315,11 +312,7 @@ fn blank(args: &LoadArgs) -> Report {
     Report::new(
         label,
         name(&args.workload),
-        bulk.then(|| {
-            args.mode
-                .to_possible_value()
-                .map_or(String::new(), |v| v.get_name().into())
-        }),
+        bulk.then(|| args.mode.to_possible_value().map_or(String::new(), |v| v.get_name().into())),
         args.target.to_string(),
         (args.connections, args.domains),
         rate(args),

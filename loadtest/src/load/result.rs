@@ -120,12 +120,7 @@ pub struct Progress {
 impl Progress {
     /// Begins now.
     pub fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            at: Instant::now(),
-            right: 0,
-            bytes: 0,
-        }
+        Self { began: Instant::now(), at: Instant::now(), right: 0, bytes: 0 }
     }
 
     /// Prints a line about the time since the one before.
@@ -200,10 +195,7 @@ pub struct RelayUsage {
 
 /// Everything about a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[allow(
-    missing_docs,
-    reason = "the fields of Tally, divided by time where they say so"
-)]
+#[allow(missing_docs, reason = "the fields of Tally, divided by time where they say so")]
 pub struct Report {
     #[serde(flatten)]
     pub series: Series,
@@ -245,10 +237,7 @@ impl Report {
         rate: Option<f64>,
     ) -> Self {
         Self {
-            series: Series {
-                label,
-                ..Series::default()
-            },
+            series: Series { label, ..Series::default() },
             workload,
             mode,
             target,
@@ -304,29 +293,15 @@ impl Report {
             "errors",
             format!(
                 "{} (wrong {}, connect {}, cut off {}, unanswered {}, statuses {:?})",
-                self.errors,
-                self.wrong,
-                self.connect_errors,
-                self.io_errors,
-                self.unanswered,
-                self.statuses
+                self.errors, self.wrong, self.connect_errors, self.io_errors, self.unanswered, self.statuses
             ),
         );
-        row(
-            "payload MB/s",
-            format!("{:.1}", self.bytes_per_second / 1e6),
-        );
+        row("payload MB/s", format!("{:.1}", self.bytes_per_second / 1e6));
         if self.transfers > 0 {
             let speed = self.bulk_bytes_per_second / 1e6;
-            row(
-                "bulk MB/s",
-                format!("{speed:.1} ({} transfers)", self.transfers),
-            );
+            row("bulk MB/s", format!("{speed:.1} ({} transfers)", self.transfers));
         }
-        for (name, percentiles) in [
-            ("latency", &self.latency_us),
-            ("sent late by", &self.lateness_us),
-        ] {
+        for (name, percentiles) in [("latency", &self.latency_us), ("sent late by", &self.lateness_us)] {
             row(
                 name,
                 format!(
@@ -357,12 +332,7 @@ fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     }
     histogram
         .iter_quantiles(5)
-        .map(|step| {
-            (
-                step.quantile_iterated_to(),
-                step.value_iterated_to() as f64 / 1e3,
-            )
-        })
+        .map(|step| (step.quantile_iterated_to(), step.value_iterated_to() as f64 / 1e3))
         .collect()
 }
 

@@ -8,8 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
 /// Shortest time between two looks at the clock. A runtime's own timer is too coarse: it ticks in milliseconds.
@@ -31,14 +30,8 @@ impl Schedule {
     pub async fn run(&self, rate: f64) -> io::Result<()> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         let tick = Duration::from_secs_f64(1.0 / rate).max(TICK_MIN);
-        let tick = Timespec {
-            tv_sec: tick.as_secs() as i64,
-            tv_nsec: i64::from(tick.subsec_nanos()),
-        };
-        let spec = Itimerspec {
-            it_interval: tick,
-            it_value: tick,
-        };
+        let tick = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: i64::from(tick.subsec_nanos()) };
+        let spec = Itimerspec { it_interval: tick, it_value: tick };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
         let timer = monoio::fs::File::from_std(timer.into())?;
         let began = Instant::now();

@@ -47,10 +47,7 @@ fn domain(run: &Run, index: usize, turn: usize) -> usize {
         // Those that no other client asks for, one after the other, as far as there are enough.
         Workload::Many => {
             let clients = run.args.connections.max(1);
-            let own = domains
-                .saturating_sub(index % clients)
-                .div_ceil(clients)
-                .max(1);
+            let own = domains.saturating_sub(index % clients).div_ceil(clients).max(1);
             (index + turn % own * clients) % domains
         }
         _ => index % domains,

@@ -57,11 +57,7 @@ pub fn run(args: &PipeArgs) -> io::Result<()> {
     if args.splice {
         return splice::run(args.listen, args.to);
     }
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(args.listen),
-        socket2::Type::STREAM,
-        None,
-    )?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(args.listen), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&args.listen.into())?;
     socket.listen(4096)?;
@@ -104,14 +100,7 @@ struct End {
 impl End {
     fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        Ok(Self {
-            socket,
-            waiting: VecDeque::new(),
-            receiving: false,
-            held: false,
-            polling: false,
-            ended: false,
-        })
+        Ok(Self { socket, waiting: VecDeque::new(), receiving: false, held: false, polling: false, ended: false })
     }
 }
 
@@ -170,10 +159,7 @@ impl Pipe {
             self.pairs.push(None);
             self.pairs.len() - 1
         });
-        self.pairs[index] = Some(Pair {
-            ends: [client, backend],
-            dying: false,
-        });
+        self.pairs[index] = Some(Pair { ends: [client, backend], dying: false });
         self.receive(index, 0)?;
         self.receive(index, 1)
     }
@@ -188,8 +174,7 @@ impl Pipe {
             return Ok(());
         }
         end.receiving = true;
-        self.ring
-            .receive(end.socket.as_fd(), tag(RECEIVE, index, side))
+        self.ring.receive(end.socket.as_fd(), tag(RECEIVE, index, side))
     }
 
     fn received(&mut self, completion: Completion, index: usize, side: usize) -> io::Result<()> {
@@ -231,13 +216,7 @@ impl Pipe {
     }
 
     /// Sends what `side` has received to the other side, or lets it wait there.
-    fn forward(
-        &mut self,
-        index: usize,
-        side: usize,
-        buffer: Lent,
-        length: usize,
-    ) -> io::Result<()> {
+    fn forward(&mut self, index: usize, side: usize, buffer: Lent, length: usize) -> io::Result<()> {
         let Some(pair) = &mut self.pairs[index] else {
             return Ok(());
         };
@@ -262,8 +241,7 @@ impl Pipe {
         to.waiting.push_back((buffer, sent, length));
         if !to.polling {
             to.polling = true;
-            self.ring
-                .writable(to.socket.as_fd(), tag(WRITABLE, index, 1 - side))?;
+            self.ring.writable(to.socket.as_fd(), tag(WRITABLE, index, 1 - side))?;
         }
         let full = to.waiting.len() >= WAITING_MAX;
         let from = &mut pair.ends[side];
@@ -285,11 +263,7 @@ impl Pipe {
         end.polling = false;
         while let Some((buffer, sent, length)) = end.waiting.pop_front() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            let now = match send(
-                &end.socket,
-                &self.ring.bytes(&buffer, length)[sent..],
-                flags,
-            ) {
+            let now = match send(&end.socket, &self.ring.bytes(&buffer, length)[sent..], flags) {
                 Ok(count) => count,
                 Err(Errno::AGAIN | Errno::INTR) => 0,
                 Err(_) => {

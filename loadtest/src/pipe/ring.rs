@@ -78,27 +78,12 @@ impl Ring {
         let memory = pages::<u8>(usize::from(count) * bytes);
         // SAFETY: the table is page-aligned, holds `count` entries, and is never freed.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                table.as_ptr() as u64,
-                count,
-                GROUP,
-                0,
-            )?;
+            ring.submitter().register_buf_ring_with_flags(table.as_ptr() as u64, count, GROUP, 0)?;
         }
         let (mut submitter, submissions, completions) = Box::leak(Box::new(ring)).split();
         // Saves a lookup an enter; done without where it is refused.
         let _ = submitter.register_ring_fd();
-        let mut ring = Self {
-            submitter,
-            submissions,
-            completions,
-            table,
-            memory,
-            count,
-            bytes,
-            tail: 0,
-            free: 0,
-        };
+        let mut ring = Self { submitter, submissions, completions, table, memory, count, bytes, tail: 0, free: 0 };
         for id in 0..count {
             ring.give(id);
         }
