@@ -1,0 +1,129 @@
+//! Where a request names its domain, and what a gateway gets to see of its head.
+use crate::support::{peers::*, *};
+use ringback::{http::Refusal, relay::Config};
+
+fn with_hostnames() -> Config {
+    Config { hostnames: vec!["relay.example".into(), "example".into()], ..config() }
+}
+
+/// Classic gateways get the client's bytes as they are, whichever way the domain was named.
+#[test]
+fn classic_gateways_get_every_byte() {
+    let server = Server::start(with_hostnames());
+    for request in [
+        "GET /dev/a/b?c=d HTTP/1.1\r\nHost: relay\r\n\r\n",
+        "GET /DEV HTTP/1.1\r\nhost:relay\r\nCONNECTION:  keep-alive , x-mine\r\nX-Mine:\t1 \r\n\r\n",
+        "GET /x/y HTTP/1.1\r\nHost: dev.relay.example:8080\r\n\r\n",
+        "GET /x/y HTTP/1.1\r\nHost: DEV.Example.\r\nTE: trailers\r\nProxy-Authorization: x\r\n\r\n",
+        "GET http://dev.relay.example/x HTTP/1.1\r\nHost: dev.relay.example\r\n\r\n",
+        "GET http://relay/dev/x HTTP/1.1\r\nHost: relay\r\n\r\n",
+        "\r\nGET /dev/ HTTP/1.1\r\nHost: relay\r\nX-Forwarded-For: 10.0.0.1\r\nKeep-Alive: 5\r\n\r\n",
+        "GET /dev?a HTTP/1.0\r\n\r\n",
+        "BREW /dev/pot HTTP/1.1\r\nHost: relay\r\nContent-Length: 3\r\n\r\ntea",
+    ] {
+        let mut gateway = server.classic("dev");
+        let mut client = server.client(request);
+        gateway.expect(CLASSIC_101);
+        gateway.expect(request);
+        gateway.send("HTTP/1.1 200 OK\r\nConnection: keep-alive, x\r\nX: y\r\nContent-Length: 0\r\n\r\n");
+        client.expect("HTTP/1.1 200 OK\r\nConnection: keep-alive, x\r\nX: y\r\nContent-Length: 0\r\n\r\n");
+        drop((client, gateway));
+        server.await_parked(0);
+    }
+}
+
+/// `ptth` gateways get the head without what is meant for one hop, with what they cannot see.
+#[test]
+fn ptth_gateways_get_an_edited_head() {
+    let server = Server::start(with_hostnames());
+    let mut gateway = server.ptth("dev");
+    for (sent, seen, host) in [
+        ("GET /dev/a?b HTTP/1.1\r\nHost: relay:80\r\n", "GET /dev/a?b HTTP/1.1\r\nHost: relay:80\r\n", "relay:80"),
+        (
+            "GET /dev HTTP/1.1\r\nConnection: x-mine, keep-alive\r\nHost: relay\r\nX-Mine: 1\r\nAccept: */*\r\nKeep-Alive: 5\r\n",
+            "GET /dev HTTP/1.1\r\nHost: relay\r\nAccept: */*\r\n",
+            "relay",
+        ),
+        (
+            "GET / HTTP/1.1\r\nTE: trailers\r\nHost: dev.relay.example\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n",
+            "GET / HTTP/1.1\r\nHost: dev.relay.example\r\nX-Forwarded-For: 10.0.0.1\r\n",
+            "dev.relay.example",
+        ),
+        (
+            "GET http://dev.relay.example/x HTTP/1.1\r\nHost: other\r\n",
+            "GET http://dev.relay.example/x HTTP/1.1\r\nHost: other\r\n",
+            "dev.relay.example",
+        ),
+        (
+            "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: host, content-length, authorization\r\nAuthorization: x\r\n",
+            "GET /dev HTTP/1.1\r\nHost: relay\r\nAuthorization: x\r\n",
+            "relay",
+        ),
+        ("\r\n\r\nGET /dev HTTP/1.1\r\nHost: relay\r\n", "GET /dev HTTP/1.1\r\nHost: relay\r\n", "relay"),
+    ] {
+        let mut client = server.client(format!("{sent}\r\n"));
+        gateway.expect(format!(
+            "{seen}X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n\r\n"
+        ));
+        gateway.send(
+            "HTTP/1.1 200 OK\r\nKeep-Alive: 5\r\nX: y\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n",
+        );
+        client.expect("HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 0\r\n\r\n");
+        server.await_parked(1);
+    }
+}
+
+/// A gateway that asked for it gets paths without its domain; the host form has nothing to strip.
+#[test]
+fn the_prefix_is_stripped_on_request() {
+    let server = Server::start(with_hostnames());
+    for dialect in BOTH {
+        for (target, host, seen) in [
+            ("/dev/a/b?c", "relay", "/a/b?c"),
+            ("/Dev", "relay", "/"),
+            ("/dev/", "relay", "/"),
+            ("/dev?q", "relay", "/?q"),
+            ("http://relay/dev/a", "relay", "http://relay/a"),
+            ("/dev/a", "dev.example", "/dev/a"),
+        ] {
+            let mut gateway = server.connect();
+            match dialect {
+                Dialect::Ptth => {
+                    gateway.send(ptth_get("dev", "X-Relay-Strip-Prefix: 1\r\n"));
+                    gateway.expect(PTTH_101);
+                }
+                Dialect::Classic => {
+                    let post = classic_post("dev");
+                    gateway.send(post.replace("Host: relay\r\n", "Host: relay\r\nX-Relay-Strip-Prefix: 1\r\n"));
+                    server.await_parked(1);
+                }
+            }
+            let mut client = server.client(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let seen = dialect.seen(&format!("GET {seen} HTTP/1.1\r\nHost: {host}\r\n"), true);
+            let seen = String::from_utf8(seen).unwrap();
+            gateway.expect(seen.replace("X-Forwarded-Host: relay\r\n", &format!("X-Forwarded-Host: {host}\r\n")));
+            gateway.send(ok("x"));
+            client.expect(ok("x"));
+            drop((gateway, client));
+            server.await_parked(0);
+        }
+    }
+}
+
+/// The relay's own name is no domain, and requests that name none are told so.
+#[test]
+fn requests_without_a_domain_are_refused() {
+    let server = Server::start(with_hostnames());
+    let mut client = server.connect();
+    for (target, host) in [("/", "relay.example"), ("/?dev", "relay"), ("//dev", "relay"), ("/", ".example")] {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.expect(Refusal::NoDomain.kept());
+    }
+    client.send("OPTIONS * HTTP/1.1\r\nHost: relay.example\r\n\r\n");
+    client.expect(Refusal::NoDomain.kept());
+    let long = "x".repeat(256);
+    client.send(format!("GET /{long}/ HTTP/1.1\r\nHost: relay\r\n\r\n"));
+    client.expect(Refusal::DomainTooLong.kept());
+    client.send("GET /a|b/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+    client.expect(Refusal::BadDomain.kept());
+}

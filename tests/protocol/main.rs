@@ -1,0 +1,12 @@
+//! The wire, byte for byte, over real sockets: what PROTOCOL says gateways and clients get to see.
+#[path = "../support/mod.rs"]
+mod support;
+
+mod exchanges;
+mod forms;
+mod parking;
+mod registration;
+mod retry;
+mod shards;
+mod tunnels;
+mod unsolicited;
