@@ -1,6 +1,7 @@
 //! How connections and sessions end.
 use super::{
     conn::{NONE, State, armed, flag},
+    heads::At,
     letter::Letter,
     session::Phase,
     shard::Shard,
@@ -20,6 +21,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// Gives the relay's own answer. `head_only` for HEAD, whose answers have no body.
     pub(super) fn answer(&mut self, slot: u32, refusal: Refusal, keep: bool, head_only: bool) {
         self.counters.refused(refusal).bump();
+        let session = self.conns[slot].session;
+        if session != NONE && !self.sessions[session].down.is_flushed() {
+            // In the middle of something else an answer would be taken for its rest.
+            return self.end_session(session, true);
+        }
         let session = std::mem::replace(&mut self.conns[slot].session, NONE);
         if session != NONE {
             self.release_session(session);
@@ -160,7 +166,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         match self.phase(s) {
             Phase::Reading => self.refuse(client, Refusal::HeadTimeout, false),
             Phase::Waiting => self.waited_in_vain(s),
-            Phase::Asked if self.sessions[s].up.is_done() => {
+            // The gateway owes an answer, or room for the request.
+            Phase::Asked if self.sessions[s].up.is_done() || !self.sessions[s].up.is_flushed() => {
                 let head_only = self.sessions[s].method == crate::http::Method::Head;
                 self.answer(client, Refusal::GatewayTimeout, false, head_only);
             }
@@ -177,9 +184,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let domain = self.conns[client].domain;
         let busy = self.park[domain].gateways > 0;
         let refusal = if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent };
-        let request = self.request_again(s);
+        let head = self.kept_head(s);
         self.stop_waiting(client);
-        self.decline(client, &request.head, request.at, refusal);
+        self.decline(client, &head, At::Kept, refusal);
         self.next_head(client);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         domain::{self, DOMAIN_BYTES_MAX},
         response::{self, NotAResponse},
     },
-    io::{Half, Io},
+    io::{Half, Io, Received},
 };
 use std::io::Write;
 
@@ -100,8 +100,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if repeatable && request.at == At::Front {
             self.keep_head(s, request);
         }
+        let turn = self.turn;
         let session = &mut self.sessions[s];
         session.phase = Phase::Asked;
+        session.asked_in = turn;
         session.method = head.method;
         session.upgrade = head.upgrade;
         session.repeatable = repeatable;
@@ -379,9 +381,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn gateway_gone(&mut self, s: u32) {
         let session = &self.sessions[s];
         let (client, gateway) = (session.client, session.gateway);
-        let failed = self.conns[gateway].is(flag::FAILED);
+        // A classic device that answers without reading the request and closes resets its connection with that, and
+        // is still delivered whole.
+        let classic = self.conns[gateway].is(flag::CLASSIC);
+        let failed = self.conns[gateway].is(flag::FAILED) && !classic;
         match session.phase {
-            Phase::Asked if !session.heard && session.repeatable => self.retry(s),
+            Phase::Asked if !session.heard && session.may_retry() => self.retry(s),
             Phase::Asked => {
                 let refusal =
                     if session.reply.is_empty() { Refusal::GatewayFailed } else { Refusal::GatewayBadResponse };
@@ -393,6 +398,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             Phase::Tunnel if failed => self.end_session(s, true),
             Phase::Tunnel => {
                 if !session.down.ended {
+                    let gone = self.conns[gateway].is(flag::FAILED);
+                    self.sessions[s].up.dead |= gone;
                     self.sessions[s].down.ended = true;
                     self.io.shutdown(self.conns[client].fd, Half::Send);
                 }
@@ -436,10 +443,13 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.release_pipes(s);
         self.drop_gateway(s);
         let head = std::mem::take(&mut self.sessions[s].head);
+        let tries = self.sessions[s].tries + 1;
         self.sessions[s].reset();
         self.sessions[s].head = head;
+        self.sessions[s].tries = tries;
         self.sessions[s].phase = Phase::Reading;
-        let request = self.request_again(s);
+        // It has no body, so nothing that came since can be wrong with it.
+        let Ok(request) = self.request_again(s) else { return self.end_session(s, true) };
         let mut lower = [0; DOMAIN_BYTES_MAX];
         let name = domain::lower(request.named.name.of(self.head_at(client, At::Kept)), &mut lower);
         let hash = self.shared.directory.hash(name);
@@ -469,6 +479,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let (client, gateway) = (session.client, session.gateway);
         let sent_all = session.up.is_done();
         let keep_client = session.keep_client && sent_all && !self.is_ending();
+        if session.keep_gateway {
+            self.look_behind_response(s);
+        }
+        let session = &self.sessions[s];
         let g = &self.conns[gateway];
         let clean = g.input.is_empty() && g.flags & (flag::EOF | flag::FAILED) == 0;
         let keep_gateway = session.keep_gateway && sent_all && clean && !session.up.ended;
@@ -497,6 +511,45 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         } else {
             self.linger(client);
         }
+    }
+
+    /// Where a response ends with a full buffer, or was spliced, what the gateway sent behind it is still in the
+    /// socket: it must be found before the next request goes out, or it would be taken for the answer.
+    fn look_behind_response(&mut self, s: u32) {
+        let Session { gateway, ref down, .. } = self.sessions[s];
+        let conn = &self.conns[gateway];
+        if (down.full_reads == 0 && !down.bulk && down.pipe.is_none()) || conn.flags & flag::EOF != 0 {
+            return;
+        }
+        match self.io.recv(conn.fd) {
+            Received::Bytes(buf) => self.links.push(&mut self.conns[gateway].input, buf),
+            Received::Eof => self.conns[gateway].flags |= flag::EOF,
+            // Without a look the connection cannot be trusted.
+            Received::Failed | Received::NoBuffers => self.conns[gateway].flags |= flag::FAILED,
+            Received::Nothing => {}
+        }
+    }
+
+    /// A gateway's bytes or end that were there before it was asked, since they came with the events of the turn in
+    /// which it was: they belong to nobody, and it cannot be told where its answer will begin. True if so.
+    pub(super) fn spoke_too_soon(&mut self, gateway: u32) -> bool {
+        let conn = &self.conns[gateway];
+        if conn.state != State::Gateway || self.sessions[conn.session].asked_in != self.turn {
+            return false;
+        }
+        let s = conn.session;
+        let session = &self.sessions[s];
+        if session.phase != Phase::Asked || session.gateway != gateway {
+            return false;
+        }
+        self.counters.unsolicited.bump();
+        if session.may_retry() {
+            self.retry(s);
+        } else {
+            let head_only = session.method == Method::Head;
+            self.answer(session.client, Refusal::GatewayFailed, false, head_only);
+        }
+        true
     }
 
     /// A client's connection is free for its next request, which may be there already.

@@ -5,7 +5,10 @@ use super::{
     shard::Shard,
     timers::{TICK_MILLIS, tick},
 };
-use crate::io::{Armed, Io};
+use crate::{
+    http::Refusal,
+    io::{Armed, Io},
+};
 
 impl<I: Io<Mail = Letter>> Shard<I> {
     /// Sends a client to another shard, as soon as nothing is armed for it here.
@@ -62,7 +65,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
     }
 
-    fn drop_client(&mut self, slot: u32) {
+    /// Ends a client that was on its way.
+    pub(super) fn drop_client(&mut self, slot: u32) {
         self.drop_session_of(slot);
         self.close(slot);
     }
@@ -87,12 +91,16 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         let give_up = if traveller.give_up == 0 { 0 } else { tick(traveller.give_up) };
         let conn = &mut self.conns[slot];
-        // Its address is counted where it was accepted.
-        conn.flags |= flag::HANDED_OVER | flag::UNCOUNTED;
+        conn.flags |= flag::HANDED_OVER;
         if traveller.eof {
             conn.flags |= flag::EOF;
         }
         conn.deadline = give_up;
+        if self.limits.take_over(&self.conns[slot].address, self.tick).is_err() {
+            self.counters.over_address.bump();
+            self.conns[slot].flags |= flag::UNCOUNTED;
+            return self.refuse(slot, Refusal::TooManyConnections, false);
+        }
         self.next_head(slot);
         self.settle(slot);
     }

@@ -166,14 +166,18 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         Ok((Request { head, named, at, body, first }, hash, lower))
     }
 
-    /// A request whose head is kept in its session, examined again. It was good before.
-    pub(super) fn request_again(&self, s: u32) -> Request {
-        let session = &self.sessions[s];
-        let parsed = request::parse(&session.head, self.config.headers_max);
+    /// The head that is kept in a session, parsed again.
+    pub(super) fn kept_head(&self, s: u32) -> RequestHead {
+        let parsed = request::parse(&self.sessions[s].head, self.config.headers_max);
         let Ok(Parse::Complete(head)) = parsed else { unreachable!("a kept head was whole when it was kept") };
-        let examined = self.examine(session.client, head, At::Kept);
-        let Ok((request, ..)) = examined else { unreachable!("a kept head was good when it was kept") };
-        request
+        head
+    }
+
+    /// A request whose head is kept in its session, examined again: the head was good before, but what has arrived
+    /// of its body since may not be.
+    pub(super) fn request_again(&self, s: u32) -> Result<Request, Refusal> {
+        let (request, ..) = self.examine(self.sessions[s].client, self.kept_head(s), At::Kept)?;
+        Ok(request)
     }
 
     /// A request's head, and perhaps more behind it.

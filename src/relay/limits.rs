@@ -98,6 +98,23 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts a connection in that was accepted by another shard: against the number, not against the rate.
+    ///
+    /// # Errors
+    /// It is one too many, and was not counted.
+    pub fn take_over(&mut self, address: &[u8; 16], tick: u32) -> Result<(), Denied> {
+        if !self.by_address() {
+            return Ok(());
+        }
+        let rate = Rate::new(self.per_address_second, tick);
+        let source = self.sources.entry(*address).or_insert(Source { connections: 0, rate });
+        if self.per_address != 0 && source.connections >= self.per_address {
+            return Err(Denied::Address);
+        }
+        source.connections += 1;
+        Ok(())
+    }
+
     /// Counts a connection out.
     pub fn release(&mut self, address: &[u8; 16]) {
         if !self.by_address() {

@@ -132,9 +132,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             let Some(slot) = self.park[domain].waiting.first() else { return };
             let s = self.conns[slot].session;
             let request = self.request_again(s);
+            // With a gateway parked the record stays, even when nobody waits any more.
             self.stop_waiting(slot);
-            if !self.ask(s, domain, &request) {
-                return self.wait(slot, domain, &request);
+            match request {
+                Ok(request) if !self.ask(s, domain, &request) => return self.wait(slot, domain, &request),
+                Ok(_) => {}
+                Err(refusal) => self.decline(slot, &self.kept_head(s), At::Kept, refusal),
             }
             self.settle(slot);
         }

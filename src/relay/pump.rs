@@ -281,12 +281,13 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             let flow = self.flow(s, way);
             flow.body.skip(moved as u64);
             flow.piped += moved;
-            self.touch(s);
             match self.drain_pipe(s, way) {
                 Sent::All if moved < SPLICE_DRY && self.flow(s, way).body == Body::UntilClose => {
+                    self.touch(s);
                     return self.stop_splicing(s, way);
                 }
-                Sent::All => {}
+                // Only now may the request be complete, and the answer be what is waited for.
+                Sent::All => self.touch(s),
                 Sent::Blocked => return self.want_room(to),
                 Sent::Refused => return self.refused(s, way),
             }

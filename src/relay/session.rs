@@ -97,6 +97,10 @@ pub struct Session {
     pub http10: bool,
     /// Whether the request asks to switch protocols.
     pub upgrade: bool,
+    /// How often the request was sent to a gateway that never answered.
+    pub tries: u8,
+    /// The turn in which the gateway was asked: what the same turn's events bring was sent before.
+    pub asked_in: u32,
     /// Whether any byte of the response has come.
     pub heard: bool,
     /// Client to gateway.
@@ -121,6 +125,8 @@ impl Session {
             keep_gateway: false,
             http10: false,
             upgrade: false,
+            tries: 0,
+            asked_in: 0,
             heard: false,
             up: Flow::new(),
             down: Flow::new(),
@@ -138,6 +144,9 @@ pub struct Sessions {
     records: Vec<Session>,
     free: Vec<u32>,
 }
+
+/// A request that leaves this many gateways dead is not given to yet another.
+const TRIES_MAX: u8 = 8;
 
 /// Vectors larger than this are not kept for the next session.
 const KEEP_BYTES: usize = 2048;
@@ -181,6 +190,11 @@ impl Sessions {
 }
 
 impl Session {
+    /// Whether the request may go to another gateway, now that this one has not answered it.
+    pub fn may_retry(&self) -> bool {
+        self.repeatable && self.tries < TRIES_MAX
+    }
+
     /// Makes the record fit for the client's next request.
     pub fn reset(&mut self) {
         for flow in [&mut self.up, &mut self.down] {
@@ -192,6 +206,7 @@ impl Session {
         self.reply = emptied(std::mem::take(&mut self.reply));
         self.gateway = NONE;
         self.heard = false;
+        self.tries = 0;
         self.repeatable = false;
     }
 }

@@ -99,6 +99,8 @@ pub struct Shard<I> {
     pub(super) links: Links,
     /// The tick of this turn.
     pub(super) tick: u32,
+    /// The number of this turn.
+    pub(super) turn: u32,
     /// Domains whose last gateway has gone, by the tick it went.
     pub(super) lost_domains: VecDeque<(u32, u32)>,
     /// Clients handed over to us for whose bytes there was no buffer yet.
@@ -142,6 +144,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             sessions: Sessions::default(),
             park: Park::default(),
             tick,
+            turn: 0,
             lost_domains: VecDeque::new(),
             arrivals: VecDeque::new(),
             draining: None,
@@ -163,6 +166,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let mut events = std::mem::take(&mut self.events);
         self.io.turn(until, &mut events)?;
         self.tick = tick(self.io.now());
+        self.turn = self.turn.wrapping_add(1);
         for event in events.drain(..) {
             self.handle(event);
         }
@@ -267,10 +271,15 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if !more {
             self.disarm(key, armed::STREAM | armed::CANCELLING);
         }
-        self.conns[key.slot].active = self.tick;
-        self.take_in(key.slot, buf);
-        self.advance(key.slot);
-        self.settle(key.slot);
+        let slot = key.slot;
+        self.conns[slot].active = self.tick;
+        if self.spoke_too_soon(slot) {
+            self.io.release(buf);
+        } else {
+            self.take_in(slot, buf);
+            self.advance(slot);
+        }
+        self.settle(slot);
     }
 
     fn ended(&mut self, key: Key, end: End) {
@@ -296,8 +305,38 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             conn.flags |= flag::HOT;
             conn.active = self.tick;
         }
-        self.receive(slot);
+        match self.asked_this_turn(slot) {
+            true => self.look_before_answer(slot),
+            false => self.receive(slot),
+        }
         self.settle(slot);
+    }
+
+    fn asked_this_turn(&self, slot: u32) -> bool {
+        let conn = &self.conns[slot];
+        conn.state == State::Gateway && self.sessions[conn.session].asked_in == self.turn
+    }
+
+    /// A gateway that was asked in this turn was readable before. A poll may also end for no reason.
+    fn look_before_answer(&mut self, slot: u32) {
+        match self.io.recv(self.conns[slot].fd) {
+            Received::Nothing => {}
+            Received::NoBuffers => self.starve(slot),
+            Received::Bytes(buf) => {
+                self.take_in(slot, buf);
+                if !self.spoke_too_soon(slot) {
+                    self.advance(slot);
+                }
+            }
+            Received::Eof => {
+                self.conns[slot].flags |= flag::EOF;
+                self.advance(slot);
+            }
+            Received::Failed => {
+                self.conns[slot].flags |= flag::FAILED;
+                self.advance(slot);
+            }
+        }
     }
 
     /// Receives what is there, as long as it is wanted, but not more than a turn's worth.
@@ -331,8 +370,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 }
             };
             self.advance(slot);
-            // A buffer that is not full means that there is no more for now.
-            if !whole {
+            // A buffer that is not full means that there is no more for now; and what a gateway sends that has just
+            // been asked anew is for another look.
+            if !whole || self.asked_this_turn(slot) {
                 return;
             }
         }
@@ -557,7 +597,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Parked => self.ask_again(slot),
             State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, false),
             State::Idle | State::Lingering => self.close(slot),
-            State::Gateway | State::Moving | State::Closing | State::Free => {}
+            // Its new shard must know that it has waited for long enough.
+            State::Moving => self.conns[slot].deadline = self.tick + 1,
+            State::Gateway | State::Closing | State::Free => {}
         }
     }
 
@@ -603,6 +645,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 State::Client | State::Gateway => self.end_session(self.conns[slot].session, true),
                 State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, true),
                 State::Free | State::Closing => {}
+                State::Moving => self.drop_client(slot),
                 _ => self.close(slot),
             }
         }
