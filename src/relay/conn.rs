@@ -20,6 +20,9 @@ pub enum State {
     Parked,
     /// A gateway joined with a client.
     Gateway,
+    /// A gateway whose response ended with a full buffer: its stream is stopped, to see what is behind, before it is
+    /// parked again.
+    Settling,
     /// Everything was said; the peer's own end is awaited, what it still sends is thrown away.
     Lingering,
     /// Shut down; closed as soon as nothing is armed for it.

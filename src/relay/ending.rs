@@ -105,7 +105,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     pub(super) fn close(&mut self, slot: u32) {
         let conn = &self.conns[slot];
         debug_assert!(conn.session == NONE && !matches!(conn.state, State::Free | State::Closing));
-        if matches!(conn.state, State::Parked | State::Gateway) {
+        if matches!(conn.state, State::Parked | State::Gateway | State::Settling) {
             self.leave(slot);
         }
         self.forget(slot);

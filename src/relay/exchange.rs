@@ -510,11 +510,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         let session = &self.sessions[s];
         let g = &self.conns[gateway];
+        let unsure = session.unsure;
         let clean = !g.has_input() && g.flags & (flag::EOF | flag::FAILED) == 0;
         let keep_gateway = session.keep_gateway && sent_all && clean && !session.up.ended;
         let classic = g.is(flag::CLASSIC);
         self.release_pipes(s);
-        if classic && keep_gateway && keep_client {
+        if classic && keep_gateway && keep_client && !unsure {
             self.sessions[s].reset();
             self.sessions[s].gateway = gateway;
             self.sessions[s].phase = Phase::Resting;
@@ -524,7 +525,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if keep_gateway && !classic && !self.is_ending() {
             self.sessions[s].gateway = NONE;
             self.sessions.remove(s);
-            self.park_gateway(gateway);
+            match unsure {
+                true => self.begin_settling(gateway),
+                false => self.park_gateway(gateway),
+            }
         } else {
             if self.conns[gateway].has_input() {
                 self.counters.unsolicited.bump();
@@ -548,8 +552,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return;
         }
         if conn.armed & armed::STREAM != 0 {
-            // It may be in a completion that has not been seen: no look can tell.
-            self.conns[gateway].flags |= flag::FAILED;
+            // It may be in an event that has not been seen: no look can tell until the stream has ended.
+            self.sessions[s].unsure = true;
             return;
         }
         match self.io.recv(conn.fd) {
@@ -558,6 +562,38 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             // Without a look the connection cannot be trusted.
             Received::Failed | Received::NoBuffers => self.conns[gateway].flags |= flag::FAILED,
             Received::Nothing => {}
+        }
+    }
+
+    fn begin_settling(&mut self, gateway: u32) {
+        let conn = &mut self.conns[gateway];
+        conn.state = State::Settling;
+        conn.session = NONE;
+        if conn.armed & armed::CANCELLING == 0 {
+            self.stop_stream(gateway);
+        }
+    }
+
+    /// A gateway whose stream is being stopped has spoken, or its stream has ended.
+    pub(super) fn settled(&mut self, gateway: u32) {
+        let conn = &self.conns[gateway];
+        if conn.has_input() {
+            self.counters.unsolicited.bump();
+            return self.close(gateway);
+        }
+        if conn.flags & (flag::EOF | flag::FAILED) != 0 {
+            return self.close(gateway);
+        }
+        if conn.armed & armed::STREAM == 0 {
+            match self.io.recv(conn.fd) {
+                Received::Nothing => self.park_gateway(gateway),
+                Received::Bytes(buf) => {
+                    self.counters.unsolicited.bump();
+                    self.io.release(buf);
+                    self.close(gateway);
+                }
+                Received::NoBuffers | Received::Eof | Received::Failed => self.close(gateway),
+            }
         }
     }
 

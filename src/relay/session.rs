@@ -101,6 +101,8 @@ pub struct Session {
     pub upgrade: bool,
     /// The turn in which the gateway was asked: what the same turn's events bring was sent before.
     pub asked_in: u32,
+    /// Whether the gateway may have sent something behind its response that has not been seen.
+    pub unsure: bool,
     /// Whether any byte of the response has come.
     pub heard: bool,
     /// Client to gateway.
@@ -126,6 +128,7 @@ impl Session {
             http10: false,
             upgrade: false,
             asked_in: 0,
+            unsure: false,
             heard: false,
             up: Flow::new(),
             down: Flow::new(),
@@ -197,6 +200,7 @@ impl Session {
         self.reply = emptied(std::mem::take(&mut self.reply));
         self.gateway = NONE;
         self.heard = false;
+        self.unsure = false;
         self.repeatable = false;
     }
 }

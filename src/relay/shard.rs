@@ -400,6 +400,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Idle => self.next_head(slot),
             State::Client | State::Gateway => self.run(self.conns[slot].session),
             State::Parked => self.parked_spoke(slot),
+            State::Settling => self.settled(slot),
             State::Lingering => self.lingered(slot),
             State::Moving | State::Closing | State::Free => {}
         }
@@ -454,7 +455,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         }
         match conn.state {
-            State::Free | State::Moving | State::Closing => false,
+            State::Free | State::Moving | State::Settling | State::Closing => false,
             State::Idle | State::Parked | State::Lingering => true,
             State::Client | State::Gateway => {
                 let session = &self.sessions[conn.session];
@@ -598,7 +599,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Idle | State::Lingering => self.close(slot),
             // Its new shard must know that it has waited for long enough.
             State::Moving => self.conns[slot].deadline = self.tick + 1,
-            State::Gateway | State::Closing | State::Free => {}
+            State::Gateway | State::Settling | State::Closing | State::Free => {}
         }
     }
 
@@ -624,7 +625,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         for slot in self.conns.numbers() {
             let conn = &self.conns[slot];
             match conn.state {
-                State::Parked => self.close(slot),
+                State::Parked | State::Settling => self.close(slot),
                 State::Idle if conn.session != NONE => self.end_session(conn.session, false),
                 State::Idle => self.close(slot),
                 _ => {}
