@@ -1,1 +1,325 @@
-//! The simulated back end.
+//! The simulated back end: the same [`Io`], over a world made of memory and driven by a seed.
+//!
+//! A [`World`] holds a clock, connections and the shards' operations. Everything that could happen next is
+//! decided by the world's seed: in which order completions come, how many bytes a call moves, how long mail
+//! travels. The same seed gives the same run. A shard that breaks a rule of [`Io`] (closes a descriptor with
+//! something armed, releases a buffer twice, uses a descriptor after closing it) panics at once, with the seed.
+
+mod armed;
+mod conn;
+mod flow;
+mod pool;
+mod random;
+mod state;
+mod tuning;
+mod turn;
+mod world;
+
+pub use random::Random;
+pub use tuning::Tuning;
+pub use world::{Heard, Peer, World};
+
+use super::{Armed, Buf, Event, Fd, Half, Io, Key, Millis, Pipe, Received, SEND_PARTS_MAX, Spliced};
+use conn::{End, Found};
+use pool::{Pipes, Pool};
+use state::State;
+use std::cell::RefMut;
+use std::io;
+use std::net::SocketAddr;
+
+/// Bytes that a connection takes at once when nothing is under way on it.
+const SURE_ROOM: usize = 512;
+
+/// One shard's door to a simulated world.
+pub struct Sim<M> {
+    world: World<M>,
+    number: usize,
+    now: Millis,
+    pool: Pool,
+    pipes: Pipes,
+    /// Whether the last turn brought something, or kept something back.
+    busy: bool,
+}
+
+impl<M> Sim<M> {
+    fn new(world: World<M>, number: usize) -> Sim<M> {
+        let (pool, pipes, now) = {
+            let state = world.0.borrow();
+            let tuning = &state.tuning;
+            let pool = Pool::new(tuning.buffers, tuning.buffer_bytes);
+            (pool, Pipes::new(tuning.pipes, tuning.pipe_bytes), state.now)
+        };
+        Sim { world, number, now, pool, pipes, busy: false }
+    }
+
+    /// Whether the last turn brought something or could have: another one is due before the clock goes on.
+    pub fn busy(&self) -> bool {
+        self.busy || self.world.0.borrow().shards[self.number].stirred
+    }
+
+    /// Says what the shard has on loan, if anything.
+    pub fn on_loan(&self) -> Option<String> {
+        let lent = self.pool.lent();
+        match (lent.is_empty(), self.pipes.held()) {
+            (true, 0) => None,
+            (_, pipes) => Some(format!("shard {} has buffers {lent:?} and {pipes} pipes on loan", self.number)),
+        }
+    }
+
+    fn state(&self) -> RefMut<'_, State<M>> {
+        self.world.0.borrow_mut()
+    }
+
+    /// The value, or the end of the simulation.
+    fn expect<T>(&self, result: Result<T, String>) -> T {
+        result.unwrap_or_else(|wrong| self.world.fault(&wrong))
+    }
+
+    /// How many of `whole` bytes a send takes at most. A few always fit when nothing before them is unread: no
+    /// kernel has a send buffer so small.
+    fn limit(state: &mut State<M>, conn: usize, whole: usize) -> usize {
+        let least = if state.conns[conn].has_sent_all(End::Near) { SURE_ROOM } else { 0 };
+        let some = if Self::balks(state) { 0 } else { Self::some_of(state, whole) };
+        some.max(whole.min(least))
+    }
+
+    /// How many of `whole` bytes a call moves.
+    fn some_of(state: &mut State<M>, whole: usize) -> usize {
+        match state.random.chance(state.tuning.partial) {
+            true => state.random.part(whole),
+            false => whole,
+        }
+    }
+
+    /// Whether a call that could move something moves nothing.
+    fn balks(state: &mut State<M>) -> bool {
+        let odds = state.tuning.partial / 8;
+        state.random.chance(odds)
+    }
+}
+
+impl<M> Io for Sim<M> {
+    type Mail = M;
+
+    fn now(&self) -> Millis {
+        self.now
+    }
+
+    fn turn(&mut self, _until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
+        let mut state = self.world.0.borrow_mut();
+        self.now = state.now;
+        let before = events.len();
+        state.shards[self.number].stirred = false;
+        self.busy = state.turn(self.number, &mut self.pool, events) | (events.len() > before);
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let mut state = self.state();
+        let listener = &mut state.shards[self.number].listeners[listener];
+        if listener.accepting || listener.closed {
+            state.fault("accept at a listener that accepts already or is closed");
+        }
+        listener.accepting = true;
+        state.shards[self.number].stirred = true;
+    }
+
+    fn stop_accepting(&mut self) {
+        let state = &mut *self.state();
+        for at in 0..state.shards[self.number].listeners.len() {
+            let listener = &mut state.shards[self.number].listeners[at];
+            listener.accepting = false;
+            listener.closed = true;
+            // Closing a listener resets who was not accepted yet.
+            for conn in std::mem::take(&mut listener.backlog) {
+                state.close(conn, End::Near, true);
+            }
+        }
+    }
+
+    fn poll_in(&mut self, fd: Fd, key: Key) {
+        self.state().arm(self.number, fd, key, Armed::PollIn);
+    }
+
+    fn poll_out(&mut self, fd: Fd, key: Key) {
+        self.state().arm(self.number, fd, key, Armed::PollOut);
+    }
+
+    fn stream(&mut self, fd: Fd, key: Key) {
+        self.state().arm(self.number, fd, key, Armed::Stream);
+    }
+
+    fn cancel(&mut self, key: Key, armed: Armed) {
+        let mut state = self.state();
+        state.note(|| format!("shard {}: cancel {armed:?} {}", self.number, state::name(key)));
+        state.shards[self.number].stirred = true;
+        if let Err(wrong) = state.shards[self.number].table.cancel(key, armed) {
+            state.fault(&wrong);
+        }
+    }
+
+    fn recv(&mut self, fd: Fd) -> Received {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "recv");
+        state.forbid_stream(fd, "recv");
+        // A buffer must be had before the kernel is asked.
+        let empty = self.pool.free() == 0;
+        let received = match state.conns[conn].look(End::Near) {
+            _ if empty && state.random.chance(500) => Received::NoBuffers,
+            Found::Bytes(_) if empty => Received::NoBuffers,
+            Found::Bytes(there) => {
+                let len = Self::some_of(state, there.min(self.pool.size()));
+                let conn = &mut state.conns[conn];
+                Received::Bytes(self.pool.lend(len, |out| conn.take(End::Near, out)))
+            }
+            Found::Nothing => Received::Nothing,
+            Found::Eof => Received::Eof,
+            Found::Reset => {
+                state.conns[conn].tell(End::Near);
+                Received::Failed
+            }
+        };
+        state.note(|| format!("shard {}: recv {fd:?}: {received:?}", self.number));
+        received
+    }
+
+    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "send");
+        if parts.len() > SEND_PARTS_MAX {
+            state.fault(&format!("send of {} parts", parts.len()));
+        }
+        let whole = parts.iter().map(|part| part.len()).sum();
+        let limit = Self::limit(state, conn, whole);
+        let slices: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
+        let sent = state.send(conn, End::Near, &slices, limit);
+        state.shards[self.number].stirred = true;
+        state.note(|| format!("shard {}: send {fd:?}: {sent:?} of {whole}", self.number));
+        sent.ok_or_else(|| match state.conns[conn].tell(End::Near) {
+            true => io::ErrorKind::ConnectionReset.into(),
+            false => io::ErrorKind::BrokenPipe.into(),
+        })
+    }
+
+    fn bytes(&self, buf: &Buf) -> &[u8] {
+        self.expect(self.pool.bytes(buf))
+    }
+
+    fn release(&mut self, buf: Buf) {
+        let released = self.pool.release(buf);
+        self.expect(released);
+    }
+
+    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf> {
+        let len = bytes.len().min(self.pool.size());
+        (self.pool.free() > 0).then(|| self.pool.lend(len, |out| out.copy_from_slice(&bytes[..len])))
+    }
+
+    fn buffer_size(&self) -> usize {
+        self.pool.size()
+    }
+
+    fn buffers(&self) -> (usize, usize) {
+        (self.pool.count(), self.pool.free())
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        self.pipes.lend()
+    }
+
+    fn release_pipe(&mut self, pipe: Pipe, empty: bool) {
+        let released = self.pipes.release(pipe, empty);
+        self.expect(released);
+    }
+
+    fn pipes_held(&self) -> usize {
+        self.pipes.held()
+    }
+
+    fn splice_in(&mut self, fd: Fd, pipe: Pipe, max: usize) -> Spliced {
+        let room = self.pipes.room(pipe);
+        let room = self.expect(room);
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "splice_in");
+        state.forbid_stream(fd, "splice_in");
+        let spliced = match state.conns[conn].look(End::Near) {
+            Found::Eof => Spliced::Eof,
+            Found::Reset => {
+                state.conns[conn].tell(End::Near);
+                Spliced::Failed
+            }
+            Found::Bytes(there) if room.min(max) > 0 && !Self::balks(state) => {
+                let len = Self::some_of(state, there.min(room).min(max));
+                let mut bytes = vec![0; len];
+                state.conns[conn].take(End::Near, &mut bytes);
+                self.pipes.content(pipe).expect("held").extend(bytes);
+                Spliced::Moved(len)
+            }
+            Found::Bytes(_) | Found::Nothing => Spliced::Blocked,
+        };
+        state.note(|| format!("shard {}: splice {fd:?} to pipe {}: {spliced:?}", self.number, pipe.0));
+        spliced
+    }
+
+    fn splice_out(&mut self, pipe: Pipe, fd: Fd, max: usize, _more: bool) -> Spliced {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "splice_out");
+        let content = match self.pipes.content(pipe) {
+            Ok(content) => content,
+            Err(wrong) => state.fault(&wrong),
+        };
+        let whole = content.len().min(max);
+        let limit = Self::limit(state, conn, whole);
+        let bytes = &content.make_contiguous()[..limit];
+        let spliced = match state.send(conn, End::Near, &[bytes], limit) {
+            None => {
+                state.conns[conn].tell(End::Near);
+                Spliced::Failed
+            }
+            Some(0) => Spliced::Blocked,
+            Some(sent) => {
+                content.drain(..sent);
+                Spliced::Moved(sent)
+            }
+        };
+        state.shards[self.number].stirred = true;
+        state.note(|| format!("shard {}: splice pipe {} to {fd:?}: {spliced:?}", self.number, pipe.0));
+        spliced
+    }
+
+    fn shutdown(&mut self, fd: Fd, half: Half) {
+        let mut state = self.state();
+        let conn = state.behind(fd, "shutdown");
+        state.note(|| format!("shard {}: shutdown {fd:?} {half:?}", self.number));
+        state.shards[self.number].stirred = true;
+        state.shutdown(conn, End::Near, half);
+    }
+
+    fn close(&mut self, fd: Fd) {
+        let mut state = self.state();
+        state.note(|| format!("shard {}: close {fd:?}", self.number));
+        state.shards[self.number].stirred = true;
+        let conn = state.vacate(fd, "close");
+        state.close(conn, End::Near, false);
+    }
+
+    fn abort(&mut self, fd: Fd) {
+        let mut state = self.state();
+        state.note(|| format!("shard {}: abort {fd:?}", self.number));
+        state.shards[self.number].stirred = true;
+        let conn = state.vacate(fd, "abort");
+        state.close(conn, End::Near, true);
+    }
+
+    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
+        let mut state = self.state();
+        let conn = state.behind(fd, "peer");
+        let conn = &state.conns[conn];
+        // A socket that was reset has no other end any more (ENOTCONN).
+        (!conn.is_dead(End::Near)).then_some(conn.address)
+    }
+
+    fn mail(&mut self, shard: usize, mail: M) {
+        self.state().post(self.number, shard, mail);
+    }
+}

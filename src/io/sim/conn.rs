@@ -1,0 +1,195 @@
+//! A simulated TCP connection, the same seen from both ends.
+//!
+//! What Linux does and a relay must live with is modelled on purpose: closing with bytes unread resets; bytes sent
+//! to an end that is closed bring a reset back; a reset is reported once, by whichever call comes first, and
+//! looks like an end of stream to the calls after it.
+use super::super::{Half, Millis};
+use super::flow::Flow;
+use std::net::SocketAddr;
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The relay's descriptor.
+    Near = 0,
+    /// The client or gateway.
+    Far = 1,
+}
+
+impl End {
+    fn other(self) -> End {
+        match self {
+            End::Near => End::Far,
+            End::Far => End::Near,
+        }
+    }
+}
+
+/// What receiving at one end finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The other end has finished.
+    Eof,
+    /// Reset by the other end; reported once.
+    Reset,
+}
+
+/// What one end has done, and what was done to it.
+#[derive(Clone, Copy, Default)]
+struct Side {
+    /// It has sent its end of stream.
+    finished: bool,
+    /// It has shut down its receiving half.
+    deaf: bool,
+    /// Its descriptor is closed.
+    closed: bool,
+    /// When a reset reaches it.
+    reset: Option<Millis>,
+    /// A reset has reached it.
+    dead: bool,
+    /// It has not been told yet.
+    untold: bool,
+}
+
+pub(super) struct Conn {
+    /// By receiving end.
+    flows: [Flow; 2],
+    sides: [Side; 2],
+    /// Milliseconds each way.
+    latency: Millis,
+    /// Whether the far end forgets received bytes when a reset comes, as some systems do.
+    pub(super) forgetful: bool,
+    pub(super) address: SocketAddr,
+}
+
+impl Conn {
+    pub(super) fn new(to_near: usize, to_far: usize, latency: Millis, address: SocketAddr) -> Conn {
+        Conn {
+            flows: [Flow::new(to_near), Flow::new(to_far)],
+            sides: [Side::default(); 2],
+            latency,
+            forgetful: false,
+            address,
+        }
+    }
+
+    /// Lets everything happen that is due.
+    pub(super) fn settle(&mut self, now: Millis) {
+        for end in [End::Near, End::Far] {
+            let at = end as usize;
+            self.flows[at].settle(now);
+            if !self.sides[at].dead && self.sides[at].reset.is_some_and(|due| due <= now) {
+                self.sides[at].dead = true;
+                self.sides[at].untold = true;
+                self.flows[at].cut();
+                if end == End::Far && self.forgetful {
+                    self.flows[at].clear();
+                }
+                self.flows[end.other() as usize].cut();
+            }
+        }
+    }
+
+    /// Whether a poll for input would end.
+    pub(super) fn readable(&self, end: End) -> bool {
+        self.look(end) != Found::Nothing
+    }
+
+    /// Whether a poll for output would end.
+    pub(super) fn writable(&self, end: End) -> bool {
+        let side = &self.sides[end as usize];
+        side.dead || side.finished || self.flows[end.other() as usize].room() > 0
+    }
+
+    /// Whether a reset has reached this end.
+    pub(super) fn is_dead(&self, end: End) -> bool {
+        self.sides[end as usize].dead
+    }
+
+    /// Whether everything that `end` has sent was received.
+    pub(super) fn has_sent_all(&self, end: End) -> bool {
+        !self.flows[end.other() as usize].has_unread()
+    }
+
+    /// What receiving would find.
+    pub(super) fn look(&self, end: End) -> Found {
+        let side = &self.sides[end as usize];
+        let flow = &self.flows[end as usize];
+        match flow.arrived() {
+            0 if side.untold => Found::Reset,
+            0 if side.dead || side.deaf || flow.at_end() => Found::Eof,
+            0 => Found::Nothing,
+            bytes => Found::Bytes(bytes),
+        }
+    }
+
+    /// Receives into `out`, which must not be longer than what was found.
+    pub(super) fn take(&mut self, end: End, out: &mut [u8]) {
+        self.flows[end as usize].pop(out);
+    }
+
+    /// Reports a reset to the caller, once.
+    pub(super) fn tell(&mut self, end: End) -> bool {
+        std::mem::take(&mut self.sides[end as usize].untold)
+    }
+
+    /// How many bytes `end` may send now; `None` when it cannot send any more.
+    pub(super) fn room(&self, end: End) -> Option<usize> {
+        let side = &self.sides[end as usize];
+        match side.dead || side.finished {
+            true => None,
+            // A closed receiver takes everything, and answers with a reset.
+            false if self.sides[end.other() as usize].closed => Some(usize::MAX),
+            false => Some(self.flows[end.other() as usize].room()),
+        }
+    }
+
+    /// Sends bytes for which there is room. Returns when something comes of it.
+    pub(super) fn put(&mut self, end: End, now: Millis, bytes: &[u8]) -> Millis {
+        let at = now + self.latency;
+        if self.sides[end.other() as usize].closed {
+            return self.reset(end, at + self.latency);
+        }
+        self.flows[end.other() as usize].push(now, at, bytes)
+    }
+
+    /// Shuts down. Returns when the other end notices.
+    pub(super) fn shutdown(&mut self, end: End, now: Millis, half: Half) -> Millis {
+        let side = &mut self.sides[end as usize];
+        side.deaf |= half == Half::Both;
+        if side.dead {
+            return now;
+        }
+        side.finished = true;
+        self.flows[end.other() as usize].finish(now + self.latency)
+    }
+
+    /// Closes, as the kernel does: with a reset if something is unread. Returns when the other end notices.
+    pub(super) fn close(&mut self, end: End, now: Millis) -> Millis {
+        let unread = self.flows[end as usize].has_unread();
+        self.sides[end as usize].closed = true;
+        self.flows[end as usize].clear();
+        if unread {
+            return self.reset(end.other(), now + self.latency);
+        }
+        self.shutdown(end, now, Half::Send)
+    }
+
+    /// Closes with a reset. Returns when the other end notices.
+    pub(super) fn abort(&mut self, end: End, now: Millis) -> Millis {
+        self.sides[end as usize].closed = true;
+        self.flows[end as usize].clear();
+        self.reset(end.other(), now + self.latency)
+    }
+
+    /// Lets a reset reach `end` at `at`.
+    fn reset(&mut self, end: End, at: Millis) -> Millis {
+        let side = &mut self.sides[end as usize];
+        side.reset = Some(side.reset.map_or(at, |earlier| earlier.min(at)));
+        at
+    }
+}

@@ -1,0 +1,101 @@
+//! One direction of a simulated connection: bytes in order, some arrived, some still under way.
+use super::super::Millis;
+use std::collections::VecDeque;
+
+/// A bounded queue of bytes with a delay, and the end of stream behind them.
+pub(super) struct Flow {
+    /// Sent and not yet received, in order.
+    bytes: VecDeque<u8>,
+    /// How many of `bytes`, from the first, the receiver may have by now.
+    arrived: usize,
+    /// Those behind: when how many more arrive. Times never go down.
+    under_way: VecDeque<(Millis, usize)>,
+    /// Most bytes in `bytes`: both sockets' buffers together.
+    capacity: usize,
+    /// When the end of stream arrives, once it was sent.
+    fin: Option<Millis>,
+    /// Whether it has arrived (it may still be behind bytes).
+    fin_arrived: bool,
+}
+
+impl Flow {
+    pub(super) fn new(capacity: usize) -> Flow {
+        Flow { bytes: VecDeque::new(), arrived: 0, under_way: VecDeque::new(), capacity, fin: None, fin_arrived: false }
+    }
+
+    /// Lets everything arrive that is due.
+    pub(super) fn settle(&mut self, now: Millis) {
+        while let Some(&(at, count)) = self.under_way.front()
+            && at <= now
+        {
+            self.arrived += count;
+            self.under_way.pop_front();
+        }
+        self.fin_arrived |= self.fin.is_some_and(|at| at <= now);
+    }
+
+    /// How many more bytes fit.
+    pub(super) fn room(&self) -> usize {
+        self.capacity - self.bytes.len().min(self.capacity)
+    }
+
+    /// Appends bytes that arrive at `at`, or behind those before them. Returns when.
+    pub(super) fn push(&mut self, now: Millis, at: Millis, bytes: &[u8]) -> Millis {
+        debug_assert!(bytes.len() <= self.room());
+        let at = at.max(self.under_way.back().map_or(0, |last| last.0));
+        self.bytes.extend(bytes);
+        if at <= now && self.under_way.is_empty() {
+            self.arrived += bytes.len();
+        } else {
+            self.under_way.push_back((at, bytes.len()));
+        }
+        at
+    }
+
+    /// Puts the end of stream behind the bytes. Returns when it arrives.
+    pub(super) fn finish(&mut self, at: Millis) -> Millis {
+        let at = at.max(self.under_way.back().map_or(0, |last| last.0));
+        *self.fin.get_or_insert(at)
+    }
+
+    /// Bytes that can be received now.
+    pub(super) fn arrived(&self) -> usize {
+        self.arrived
+    }
+
+    /// Whether nothing is left to receive but the end.
+    pub(super) fn at_end(&self) -> bool {
+        self.fin_arrived && self.bytes.is_empty()
+    }
+
+    /// Whether bytes were sent that nobody has received.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Receives the first `out.len()` bytes, which must have arrived.
+    pub(super) fn pop(&mut self, out: &mut [u8]) {
+        debug_assert!(out.len() <= self.arrived);
+        let (front, back) = self.bytes.as_slices();
+        let split = front.len().min(out.len());
+        out[..split].copy_from_slice(&front[..split]);
+        let rest = out.len() - split;
+        out[split..].copy_from_slice(&back[..rest]);
+        self.bytes.drain(..out.len());
+        self.arrived -= out.len();
+    }
+
+    /// Loses what is still under way; what has arrived stays.
+    pub(super) fn cut(&mut self) {
+        self.bytes.truncate(self.arrived);
+        self.under_way.clear();
+        self.fin = None;
+    }
+
+    /// Loses everything.
+    pub(super) fn clear(&mut self) {
+        self.cut();
+        self.bytes.clear();
+        self.arrived = 0;
+    }
+}

@@ -1,0 +1,251 @@
+//! The simulated world's state, shared by its shards and by the far ends of their connections.
+use super::super::{Armed, Fd, Half, Key, Millis};
+use super::armed::{Operation, Table};
+use super::conn::{Conn, End};
+use super::random::Random;
+use super::tuning::Tuning;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+
+/// Descriptors below are taken, as in a real process.
+const FIRST_FD: usize = 3;
+
+#[derive(Default)]
+pub(super) struct Listener {
+    pub(super) accepting: bool,
+    pub(super) closed: bool,
+    pub(super) backlog: VecDeque<usize>,
+}
+
+pub(super) struct Shard<M> {
+    pub(super) table: Table,
+    pub(super) listeners: Vec<Listener>,
+    /// Mail on its way here, by sender; the last sender is the outside. Times never go down.
+    pub(super) inbox: Vec<VecDeque<(Millis, M)>>,
+    /// The shard did something since its last turn, and something may have come of it already.
+    pub(super) stirred: bool,
+}
+
+pub(super) struct State<M> {
+    pub(super) seed: u64,
+    pub(super) tuning: Tuning,
+    pub(super) random: Random,
+    pub(super) now: Millis,
+    /// Times at which something may become possible that is not now.
+    wakes: BinaryHeap<Reverse<Millis>>,
+    pub(super) conns: Vec<Conn>,
+    /// Connection behind each descriptor.
+    fds: Vec<Option<usize>>,
+    pub(super) shards: Vec<Shard<M>>,
+    trace: VecDeque<String>,
+    /// How many of the last lines are kept.
+    trace_lines: usize,
+}
+
+impl<M> State<M> {
+    pub(super) fn new(seed: u64, tuning: Tuning, shards: usize, trace_lines: usize) -> State<M> {
+        let shard = || Shard {
+            table: Table::default(),
+            listeners: (0..tuning.listeners).map(|_| Listener::default()).collect(),
+            inbox: (0..=shards).map(|_| VecDeque::new()).collect(),
+            stirred: false,
+        };
+        State {
+            seed,
+            random: Random::new(seed),
+            now: 0,
+            wakes: BinaryHeap::new(),
+            conns: Vec::new(),
+            fds: vec![None; FIRST_FD],
+            shards: (0..shards).map(|_| shard()).collect(),
+            trace: VecDeque::new(),
+            trace_lines,
+            tuning,
+        }
+    }
+
+    /// Ends the simulation: a rule of [`super::super::Io`] was broken.
+    pub(super) fn fault(&self, what: &str) -> ! {
+        panic!("seed {}, {} ms: {what}", self.seed, self.now)
+    }
+
+    /// Adds a line to the trace, if one is kept.
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.trace_lines > 0 {
+            if self.trace.len() == self.trace_lines {
+                self.trace.pop_front();
+            }
+            self.trace.push_back(format!("{:>7} {}", self.now, line()));
+        }
+    }
+
+    pub(super) fn take_trace(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace).into()
+    }
+
+    /// Remembers that something may become possible at `at`.
+    pub(super) fn wake_at(&mut self, at: Millis) {
+        if at > self.now {
+            self.wakes.push(Reverse(at));
+        }
+    }
+
+    /// When next something may become possible.
+    pub(super) fn next_wake(&mut self) -> Option<Millis> {
+        while let Some(&Reverse(at)) = self.wakes.peek() {
+            if at > self.now {
+                return Some(at);
+            }
+            self.wakes.pop();
+        }
+        None
+    }
+
+    // Descriptors.
+
+    /// A descriptor for a connection: the lowest free number, as a kernel would.
+    pub(super) fn open(&mut self, conn: usize) -> Fd {
+        let free = (FIRST_FD..self.fds.len()).find(|&fd| self.fds[fd].is_none());
+        let fd = free.unwrap_or_else(|| {
+            self.fds.push(None);
+            self.fds.len() - 1
+        });
+        self.fds[fd] = Some(conn);
+        Fd(fd as i32)
+    }
+
+    /// The connection behind a descriptor, up to date.
+    pub(super) fn behind(&mut self, fd: Fd, doing: &str) -> usize {
+        let conn = usize::try_from(fd.0).ok().and_then(|fd| self.fds.get(fd).copied().flatten());
+        let Some(conn) = conn else { self.fault(&format!("{doing} on {fd:?}, which is closed")) };
+        self.conns[conn].settle(self.now);
+        conn
+    }
+
+    /// Takes a descriptor away. Nothing may be armed for it.
+    pub(super) fn vacate(&mut self, fd: Fd, doing: &str) -> usize {
+        let conn = self.behind(fd, doing);
+        for (number, shard) in self.shards.iter().enumerate() {
+            if let Some(operation) = shard.table.on(fd) {
+                let Operation { key, armed, .. } = operation;
+                self.fault(&format!("{doing} of {fd:?} while shard {number} has {armed:?} armed for {key:?}"));
+            }
+        }
+        self.fds[fd.0 as usize] = None;
+        conn
+    }
+
+    /// Descriptors in use.
+    pub(super) fn open_fds(&self) -> Vec<Fd> {
+        let open = self.fds.iter().enumerate().filter(|(_, conn)| conn.is_some());
+        open.map(|(fd, _)| Fd(fd as i32)).collect()
+    }
+
+    // Operations.
+
+    pub(super) fn arm(&mut self, shard: usize, fd: Fd, key: Key, armed: Armed) {
+        let conn = self.behind(fd, "arming");
+        for (number, other) in self.shards.iter().enumerate() {
+            if number != shard && other.table.on(fd).is_some() {
+                self.fault(&format!("shard {shard} arms {fd:?}, which shard {number} has armed"));
+            }
+        }
+        let stray = self.shards[shard].table.on(fd).filter(|other| other.key != key);
+        if let Some(other) = stray {
+            self.fault(&format!("{fd:?} armed for {key:?} and {:?}", other.key));
+        }
+        let not_before = match self.random.chance(self.tuning.late) {
+            true => self.now + self.random.between(1, self.tuning.late_max) as Millis,
+            false => self.now,
+        };
+        let spurious = armed == Armed::PollIn && self.random.chance(self.tuning.spurious);
+        let spurious_at = spurious.then(|| self.now + self.random.below(20) as Millis);
+        self.wake_at(not_before.max(spurious_at.unwrap_or(0)));
+        self.note(|| format!("shard {shard}: arm {armed:?} {fd:?} {}", name(key)));
+        let operation = Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
+        self.shards[shard].stirred = true;
+        if let Err(wrong) = self.shards[shard].table.arm(operation) {
+            self.fault(&wrong);
+        }
+    }
+
+    /// A call that receives must not overtake a stream.
+    pub(super) fn forbid_stream(&self, fd: Fd, doing: &str) {
+        for shard in &self.shards {
+            let stream = shard.table.operations.iter().any(|o| o.fd == fd && o.armed == Armed::Stream && !o.ended);
+            if stream {
+                self.fault(&format!("{doing} on {fd:?} while a stream is armed: bytes would change order"));
+            }
+        }
+    }
+
+    // Connections.
+
+    /// A new connection at one of the listeners. The near end of one that nobody listens for is closed already.
+    pub(super) fn connect(&mut self, shard: usize, listener: usize, address: SocketAddr) -> usize {
+        let (least, most) = self.tuning.socket_bytes;
+        let (low, high) = (least.min(most), least.max(most));
+        let latency = self.random.below(self.tuning.latency_max + 1) as Millis;
+        let (near, far) = (self.random.between(low, high), self.random.between(low, high));
+        let mut conn = Conn::new(near, far, latency, address);
+        conn.forgetful = self.random.chance(self.tuning.forgetful);
+        let number = self.conns.len();
+        if self.shards[shard].listeners[listener].closed {
+            conn.abort(End::Near, self.now);
+        } else {
+            self.shards[shard].listeners[listener].backlog.push_back(number);
+        }
+        self.conns.push(conn);
+        number
+    }
+
+    /// Sends from one end. `None` when that end cannot send any more.
+    pub(super) fn send(&mut self, conn: usize, end: End, parts: &[&[u8]], limit: usize) -> Option<usize> {
+        let (now, mut sent) = (self.now, 0);
+        let mut room = self.conns[conn].room(end)?.min(limit);
+        for part in parts {
+            let some = part.len().min(room);
+            if some == 0 {
+                continue;
+            }
+            let at = self.conns[conn].put(end, now, &part[..some]);
+            self.wake_at(at);
+            sent += some;
+            room -= some;
+        }
+        Some(sent)
+    }
+
+    pub(super) fn shutdown(&mut self, conn: usize, end: End, half: Half) {
+        let at = self.conns[conn].shutdown(end, self.now, half);
+        self.wake_at(at);
+    }
+
+    pub(super) fn close(&mut self, conn: usize, end: End, hard: bool) {
+        let now = self.now;
+        let at = match hard {
+            true => self.conns[conn].abort(end, now),
+            false => self.conns[conn].close(end, now),
+        };
+        self.wake_at(at);
+    }
+
+    /// Puts mail into a shard's inbox, behind what the same sender has there.
+    pub(super) fn post(&mut self, from: usize, to: usize, mail: M) {
+        if to >= self.shards.len() {
+            self.fault(&format!("mail from shard {from} to shard {to}, which does not exist"));
+        }
+        let delay = self.random.below(self.tuning.mail_delay_max + 1) as Millis;
+        let inbox = &mut self.shards[to].inbox[from];
+        let at = (self.now + delay).max(inbox.back().map_or(0, |last| last.0));
+        inbox.push_back((at, mail));
+        self.wake_at(at);
+        self.note(|| format!("mail from {from} to {to}"));
+    }
+}
+
+/// A key in few letters.
+pub(super) fn name(key: Key) -> String {
+    format!("{}.{}", key.slot, key.generation)
+}

@@ -1,0 +1,153 @@
+//! What the project says of itself to the outside is so: README.md and docs/ against the program, the code and the
+//! manifest.
+use ringback::http::Refusal;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn documents() -> Vec<String> {
+    let mut found = vec!["README.md".to_string()];
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            found.push(format!("docs/{name}"));
+        }
+    }
+    found
+}
+
+/// Every link to a file leads to one.
+#[test]
+fn links_lead_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        let here = Path::new(&document).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            assert!(root().join(here).join(file).exists(), "{document} links to {file}, which is not there");
+        }
+    }
+}
+
+fn help(command: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringback")).args([command, "--help"]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What `--help` says of one option, up to the next.
+fn option<'h>(help: &'h str, name: &str) -> Option<&'h str> {
+    let start = help
+        .match_indices(name)
+        .map(|(at, _)| at)
+        .find(|&at| help[..at].ends_with("      ") && help[at + name.len()..].starts_with([' ', '\n']))?;
+    let rest = &help[start..];
+    Some(&rest[..rest.find("\n      --").unwrap_or(rest.len())])
+}
+
+/// The README's option tables name options that exist, with the defaults that they have.
+#[test]
+fn the_readmes_options_are_those_of_the_program() {
+    let readme = read("README.md");
+    let mut command = None;
+    let mut seen = 0;
+    for line in readme.lines() {
+        if let Some(heading) = line.strip_prefix("| `ringback ") {
+            command = heading.split('`').next().map(str::to_string);
+        } else if !line.starts_with('|') {
+            command = None;
+        }
+        let Some(row) = line.strip_prefix("| `--") else { continue };
+        let command = command.as_deref().unwrap_or_else(|| panic!("no command above {line}"));
+        let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches([' ', '|'])).collect();
+        let name = format!("--{}", cells[0].split(['`', ' ']).next().unwrap());
+        let help = help(command);
+        let said = option(&help, &name).unwrap_or_else(|| panic!("ringback {command} has no {name}"));
+        let default = cells[1].trim_matches('`');
+        match said.split("[default: ").nth(1) {
+            Some(rest) => assert_eq!(rest.split(']').next().unwrap(), default, "the default of {name}"),
+            None => assert!(default.is_empty() || default == "none", "{name} has no default, not {default}"),
+        }
+        seen += 1;
+    }
+    assert!(seen >= 10, "only {seen} options in the README's tables");
+}
+
+/// The table of refusals in docs/protocol.md is the relay's own list.
+#[test]
+fn the_refusals_are_the_relays() {
+    let mut table = "| status | `X-Relay-Error` | what was wrong |\n|---|---|---|\n".to_string();
+    for refusal in Refusal::ALL {
+        table += &format!("| {} | `{}` | {} |\n", refusal.status(), refusal.reason(), refusal.wrong());
+    }
+    let document = read("docs/protocol.md");
+    assert!(document.contains(&table), "docs/protocol.md must contain this table:\n{table}");
+}
+
+/// The names of an enum's variants, read from its source.
+fn variants(path: &str, name: &str) -> Vec<String> {
+    let source = read(path);
+    let body = source.split(&format!("pub enum {name} {{\n")).nth(1).expect("the enum");
+    let body = &body[..body.find("\n}").unwrap()];
+    let lines = body.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.is_empty());
+    lines.map(|line| line.trim_end_matches(',').to_string()).collect()
+}
+
+/// Every state of a connection and every phase of a session is told of.
+#[test]
+fn the_life_of_a_connection_has_all_states() {
+    let document = read("docs/life-of-a-connection.md");
+    let states = [variants("src/relay/conn.rs", "State"), variants("src/relay/session.rs", "Phase")].concat();
+    assert!(states.len() > 10, "{states:?}");
+    for state in states {
+        assert!(document.contains(&format!("`{state}`")), "docs/life-of-a-connection.md does not tell of {state}");
+    }
+}
+
+/// Every dependency of the relay's manifest has its line of justification, and no other has.
+#[test]
+fn every_dependency_is_justified() {
+    let manifest = read("Cargo.toml");
+    let mut declared = BTreeSet::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line == "[dependencies]" || line == "[dev-dependencies]";
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| inside) {
+            declared.insert(name.to_string());
+        }
+    }
+    let document = read("docs/architecture.md");
+    let section = document.split("## Dependencies").nth(1).expect("the section on dependencies");
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let justified: BTreeSet<String> = rows.map(str::to_string).collect();
+    assert_eq!(justified, declared);
+}
+
+/// The rooms that the architecture names are there, and all rooms of the source are named.
+#[test]
+fn the_rooms_are_there() {
+    let document = read("docs/architecture.md");
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            let room = format!("`src/{}/`", entry.file_name().into_string().unwrap());
+            assert!(document.contains(&room), "docs/architecture.md does not name {room}");
+        }
+    }
+}

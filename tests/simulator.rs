@@ -1,0 +1,116 @@
+//! The simulator's seeds: whole shards in a simulated world, thousands of times over, never the same.
+
+mod simulator {
+    pub mod client;
+    pub mod draw;
+    pub mod echo;
+    pub mod gateway;
+    pub mod payload;
+    pub mod plan;
+    pub mod run;
+    pub mod wire;
+}
+
+use ringback::io::sim::World;
+use simulator::echo::{self, Fault};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Seeds that plain `cargo test` runs; `RINGBACK_SEEDS` says otherwise.
+const SEEDS: u64 = 2000;
+/// Lines of trace that a failure comes with; `RINGBACK_TRACE` says otherwise.
+const TRACE_LINES: u64 = 60;
+/// Threads that share them.
+const THREADS: usize = 2;
+
+/// What a run panicked with, if it did.
+fn failure(run: impl FnOnce()) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| panic.downcast_ref::<&str>().map(|&s| s.to_owned())).unwrap_or_default())
+}
+
+/// Runs a seed with a trace. Says what went wrong and what happened before, if anything did.
+fn replay(seed: u64) -> Option<String> {
+    let lines = number("RINGBACK_TRACE").unwrap_or(TRACE_LINES) as usize;
+    let world = RefCell::new(None::<World<_>>);
+    let wrong = failure(|| simulator::run::run(seed, lines, |made| *world.borrow_mut() = Some(made)))?;
+    let trace = world.take().map(|world| world.take_trace()).unwrap_or_default();
+    Some(format!("{}\n\n{wrong}\n", trace.join("\n")))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is not a number")))
+}
+
+/// Every seed is another fleet of gateways and clients, and another order of everything. `RINGBACK_SEEDS` says how
+/// many, `RINGBACK_SEED` replays a single one and prints its last lines.
+#[test]
+fn shards_keep_their_promises_whatever_the_seed() {
+    if let Some(seed) = number("RINGBACK_SEED") {
+        if let Some(wrong) = replay(seed) {
+            panic!("{wrong}");
+        }
+        return;
+    }
+    let (next, stop) = (AtomicU64::new(number("RINGBACK_FROM").unwrap_or(0)), AtomicBool::new(false));
+    let last = next.load(Relaxed) + number("RINGBACK_SEEDS").unwrap_or(SEEDS);
+    let failed = Mutex::new(Vec::new());
+    let all = number("RINGBACK_ALL").is_some();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    if let Some(wrong) = failure(|| simulator::run::run(seed, 0, |_| {})) {
+                        failed.lock().expect("not poisoned").push((seed, wrong));
+                        stop.store(!all, Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().expect("not poisoned");
+    failed.sort();
+    let Some((first, wrong)) = failed.first() else { return };
+    for (seed, wrong) in failed.iter().filter(|_| all) {
+        println!("FAILED {seed}: {}", wrong.lines().next().unwrap_or_default());
+    }
+    let trace = replay(*first).unwrap_or_else(|| "it does not fail again: something is not decided by the seed".into());
+    panic!(
+        "{trace}\n{wrong}\n{} seeds failed; replay the first with\n  RINGBACK_SEED={first} cargo test --release --test simulator shards\n",
+        failed.len()
+    );
+}
+
+#[test]
+fn an_honest_echo_passes_every_seed() {
+    for seed in 0..1000 {
+        echo::run(seed, Fault::None);
+    }
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    for (fault, words) in [
+        (Fault::CloseWhileArmed, "armed for"),
+        (Fault::ReleaseTwice, "released twice"),
+        (Fault::KeepBuffer, "on loan"),
+        (Fault::UseAfterClose, "which is closed"),
+        (Fault::ArmTwice, "while Stream is armed"),
+        (Fault::ReuseSlotEarly, "armed for"),
+        (Fault::StaleKey, "armed for"),
+        (Fault::PollOutForgotten, "a speaker hangs"),
+    ] {
+        let caught: Vec<String> = (0..300).filter_map(|seed| failure(|| echo::run(seed, fault))).collect();
+        assert!(!caught.is_empty(), "{fault:?} was never caught");
+        let right = caught.iter().filter(|text| text.contains(words) && text.contains("seed ")).count();
+        assert!(right > 0, "{fault:?} was caught only as {}", caught[0]);
+    }
+}
