@@ -13,6 +13,9 @@ use std::{
 /// More than all that lies between two peers will hold.
 const MUCH: usize = 64 << 20;
 
+/// There at once: to make one takes time, in which nothing is sent.
+static BLOCK: [u8; 64 << 10] = [b'x'; 64 << 10];
+
 /// A gateway that takes requests and never answers: 504, and its connection ends, since it may answer yet.
 #[test]
 fn a_gateway_that_never_answers() {
@@ -36,7 +39,7 @@ fn a_gateway_that_never_reads() {
             let gateway = server.gateway(dialect, "dev");
             let mut client = server.client(format!("PUT /dev/ HTTP/1.1\r\nHost: relay\r\n{framing}"));
             let mut sender = client.split();
-            let sending = thread::spawn(move || sender.try_send(vec![b'x'; MUCH]));
+            let sending = thread::spawn(move || while sender.stream().write_all(&BLOCK).is_ok() {});
             client.expect(Refusal::GatewayTimeout.closing());
             client.expect_end();
             drop((client, gateway));
@@ -87,8 +90,7 @@ fn never_reads(server: &Server, dialect: Dialect, head: &str) -> (Peer, JoinHand
     gateway.expect(dialect.seen(&get("/dev/"), true));
     gateway.send(head);
     let sending = thread::spawn(move || {
-        let block = vec![b'x'; 1 << 20];
-        let refused = (0..MUCH >> 20).any(|_| gateway.stream().write_all(&block).is_err());
+        let refused = (0..MUCH / BLOCK.len()).any(|_| gateway.stream().write_all(&BLOCK).is_err());
         assert!(refused, "the relay swallows what its client does not read");
     });
     (client, sending)
