@@ -1,0 +1,23 @@
+//! Every answer that the relay gives by itself, byte for byte, and that nothing of what it refuses reaches a gateway.
+#[path = "../support/mod.rs"]
+mod support;
+
+mod heads;
+mod limits;
+mod sessions;
+
+use ringback::http::Refusal;
+
+/// Refusals that no client can bring about: keys are not checked yet.
+const UNREACHABLE: [Refusal; 1] = [Refusal::Unauthorized];
+
+/// No refusal is without a test here.
+#[test]
+fn every_refusal_is_tested() {
+    for &refusal in Refusal::ALL {
+        let in_table = heads::CLOSING.iter().chain(heads::KEPT).any(|&(_, tested)| tested == refusal);
+        let by_itself = heads::BUILT.contains(&refusal) || sessions::TESTED.contains(&refusal);
+        let limit = limits::TESTED.contains(&refusal);
+        assert!(in_table || by_itself || limit || UNREACHABLE.contains(&refusal), "{refusal:?} has no test");
+    }
+}
