@@ -45,6 +45,9 @@ const SQ_ENTRIES: u32 = 1024;
 /// A full completion queue ends multishot operations, so it is far larger than a batch.
 const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
 
+/// Most completions that one turn takes; the others are there at once for the next.
+const BATCH: usize = 1024;
+
 const OP_ACCEPT: u64 = 1;
 const OP_POLL_IN: u64 = 2;
 const OP_POLL_OUT: u64 = 3;
@@ -148,7 +151,7 @@ impl<M> Uring<M> {
         let mut wake = false;
         let mut rearm_wake = false;
         let Uring { ring, pool, .. } = self;
-        for cqe in ring.completion() {
+        for cqe in ring.completion().take(BATCH) {
             match cqe.user_data() >> 48 {
                 OP_WAKE => {
                     wake = true;

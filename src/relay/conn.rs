@@ -1,4 +1,5 @@
 //! Connection slots: one fixed record for every connection, parked or busy.
+use super::chunked::Chunked;
 use crate::io::{Chain, Fd, Key};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -164,14 +165,14 @@ impl Conn {
 
 /// All slots of a shard.
 pub struct Conns {
-    slots: Vec<Conn>,
+    slots: Chunked<Conn>,
     free: u32,
     used: usize,
 }
 
 impl Default for Conns {
     fn default() -> Self {
-        Conns { slots: Vec::new(), free: NONE, used: 0 }
+        Conns { slots: Chunked::default(), free: NONE, used: 0 }
     }
 }
 
@@ -179,12 +180,9 @@ impl Conns {
     /// A slot for a new connection.
     pub fn insert(&mut self, fd: Fd, address: IpAddr, tick: u32) -> u32 {
         let slot = match self.free {
-            NONE => {
-                self.slots.push(Conn::vacant());
-                (self.slots.len() - 1) as u32
-            }
+            NONE => self.slots.push(Conn::vacant()),
             slot => {
-                self.free = self.slots[slot as usize].next;
+                self.free = self.slots[slot].next;
                 slot
             }
         };
@@ -192,7 +190,7 @@ impl Conns {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         };
-        let conn = &mut self.slots[slot as usize];
+        let conn = &mut self.slots[slot];
         let generation = conn.generation;
         *conn = Conn { fd, generation, state: State::Idle, address, active: tick, ..Conn::vacant() };
         self.used += 1;
@@ -216,7 +214,7 @@ impl Conns {
     /// The connection that an event is for; `None` if its slot has been given up since, which would be a breach of
     /// the rule that slots outlive their operations.
     pub fn find(&self, key: Key) -> Option<&Conn> {
-        let conn = self.slots.get(key.slot as usize)?;
+        let conn = self.slots.get(key.slot)?;
         (conn.generation == key.generation && conn.state != State::Free).then_some(conn)
     }
 
@@ -232,7 +230,7 @@ impl Conns {
 
     /// Numbers of all slots, used or not.
     pub fn numbers(&self) -> std::ops::Range<u32> {
-        0..self.slots.len() as u32
+        0..self.slots.count() as u32
     }
 }
 
@@ -240,12 +238,12 @@ impl std::ops::Index<u32> for Conns {
     type Output = Conn;
 
     fn index(&self, slot: u32) -> &Conn {
-        &self.slots[slot as usize]
+        &self.slots[slot]
     }
 }
 
 impl std::ops::IndexMut<u32> for Conns {
     fn index_mut(&mut self, slot: u32) -> &mut Conn {
-        &mut self.slots[slot as usize]
+        &mut self.slots[slot]
     }
 }

@@ -1,5 +1,6 @@
 //! The relay: one shard a core, and the threads they run on.
 
+mod chunked;
 pub mod config;
 pub mod conn;
 pub mod counters;

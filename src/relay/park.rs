@@ -1,5 +1,8 @@
 //! Who waits under which name, in one shard: gateways for clients, or clients for gateways.
-use super::conn::{Conns, NONE};
+use super::{
+    chunked::Chunked,
+    conn::{Conns, NONE},
+};
 use hashbrown::HashTable;
 
 /// A relay domain in one shard.
@@ -88,7 +91,7 @@ impl List {
 /// The domains of a shard.
 #[derive(Default)]
 pub struct Park {
-    domains: Vec<Option<Domain>>,
+    domains: Chunked<Option<Domain>>,
     vacant: Vec<u32>,
     by_name: HashTable<u32>,
 }
@@ -115,22 +118,19 @@ impl Park {
         };
         let id = match self.vacant.pop() {
             Some(id) => {
-                self.domains[id as usize] = Some(domain);
+                self.domains[id] = Some(domain);
                 id
             }
-            None => {
-                self.domains.push(Some(domain));
-                (self.domains.len() - 1) as u32
-            }
+            None => self.domains.push(Some(domain)),
         };
         let domains = &self.domains;
-        self.by_name.insert_unique(hash, id, |&id| domains[id as usize].as_ref().map_or(0, |domain| domain.hash));
+        self.by_name.insert_unique(hash, id, |&id| domains[id].as_ref().map_or(0, |domain| domain.hash));
         id
     }
 
     /// Forgets a domain that has neither gateways nor waiting clients.
     pub fn remove(&mut self, id: u32) {
-        let Some(domain) = self.domains[id as usize].take() else { return };
+        let Some(domain) = self.domains[id].take() else { return };
         debug_assert!(domain.gateways == 0 && domain.waiting.is_empty() && domain.parked.is_empty());
         if let Ok(entry) = self.by_name.find_entry(domain.hash, |&other| other == id) {
             entry.remove();
@@ -140,7 +140,7 @@ impl Park {
 
     /// Whether a number is a domain's now.
     pub fn contains(&self, id: u32) -> bool {
-        self.domains.get(id as usize).is_some_and(Option::is_some)
+        self.domains.get(id).is_some_and(Option::is_some)
     }
 
     /// Domains on record.
@@ -158,13 +158,13 @@ impl std::ops::Index<u32> for Park {
     type Output = Domain;
 
     fn index(&self, id: u32) -> &Domain {
-        self.domains[id as usize].as_ref().expect("a domain's number is used only while it is on record")
+        self.domains[id].as_ref().expect("a domain's number is used only while it is on record")
     }
 }
 
 impl std::ops::IndexMut<u32> for Park {
     fn index_mut(&mut self, id: u32) -> &mut Domain {
-        self.domains[id as usize].as_mut().expect("a domain's number is used only while it is on record")
+        self.domains[id].as_mut().expect("a domain's number is used only while it is on record")
     }
 }
 

@@ -71,7 +71,7 @@ impl Relay {
         let (addresses, listeners) = bind(&config)?;
         let shards = config.cores.len();
         let config = Arc::new(config);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(shards));
         let inboxes = post_office(shards).map_err(StartError::Thread)?;
         let post = inboxes[0].post.clone();
         let counters: Vec<_> = (0..shards).map(|_| Arc::new(Counters::default())).collect();

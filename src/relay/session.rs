@@ -1,5 +1,5 @@
 //! One client joined with one gateway, or on its way there.
-use super::conn::NONE;
+use super::{chunked::Chunked, conn::NONE};
 use crate::{
     http::{Body, Method},
     io::Pipe,
@@ -143,9 +143,12 @@ const _: () = assert!(size_of::<Session>() <= 256, "a session's record must stay
 /// All sessions of a shard.
 #[derive(Default)]
 pub struct Sessions {
-    records: Vec<Session>,
+    records: Chunked<Session>,
     free: Vec<u32>,
 }
+
+/// So many free records keep their vectors' memory for the next sessions.
+const WARM: usize = 512;
 
 /// Vectors larger than this are not kept for the next session.
 const KEEP_BYTES: usize = 2048;
@@ -162,10 +165,10 @@ impl Sessions {
     /// A record for a client.
     pub fn insert(&mut self, client: u32) -> u32 {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.records.push(Session::new());
+            let id = self.records.push(Session::new());
             // Room to give every record back without allocating then.
-            self.free.reserve(self.records.len());
-            (self.records.len() - 1) as u32
+            self.free.reserve(self.records.count());
+            id
         });
         self[id].client = client;
         self[id].phase = Phase::Reading;
@@ -174,9 +177,15 @@ impl Sessions {
 
     /// Frees a record. Its pipes must have been given back.
     pub fn remove(&mut self, id: u32) {
+        let spare = self.free.len() >= WARM;
         let session = &mut self[id];
         assert!(session.phase != Phase::Free && session.up.pipe.is_none() && session.down.pipe.is_none());
         session.reset();
+        if spare {
+            // A burst must not leave its memory behind.
+            (session.head, session.reply) = (Vec::new(), Vec::new());
+            (session.up.out, session.down.out) = (Vec::new(), Vec::new());
+        }
         session.phase = Phase::Free;
         session.client = NONE;
         self.free.push(id);
@@ -184,7 +193,7 @@ impl Sessions {
 
     /// Sessions in use.
     pub fn used(&self) -> usize {
-        self.records.len() - self.free.len()
+        self.records.count() - self.free.len()
     }
 }
 
@@ -209,12 +218,12 @@ impl std::ops::Index<u32> for Sessions {
     type Output = Session;
 
     fn index(&self, id: u32) -> &Session {
-        &self.records[id as usize]
+        &self.records[id]
     }
 }
 
 impl std::ops::IndexMut<u32> for Sessions {
     fn index_mut(&mut self, id: u32) -> &mut Session {
-        &mut self.records[id as usize]
+        &mut self.records[id]
     }
 }

@@ -29,12 +29,18 @@ use std::{
 };
 
 /// What all shards of a relay share.
-#[derive(Default)]
 pub struct Shared {
     /// Which shard has whom.
     pub directory: Directory,
     /// Connections of all shards.
     pub connections: AtomicUsize,
+}
+
+impl Shared {
+    /// What so many shards share.
+    pub fn new(shards: usize) -> Shared {
+        Shared { directory: Directory::new(shards), connections: AtomicUsize::new(0) }
+    }
 }
 
 /// The configured times, in ticks.

@@ -65,7 +65,7 @@ impl Simulation {
         config.validate().expect("a configuration that works");
         let count = random.between(1, 3);
         let world = World::new(seed, tuning, count, trace_lines);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(count));
         let shard = |number| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
             Some(Shard::new(world.shard(number), config, number, 1, shared, Arc::new(Counters::default())))
