@@ -152,6 +152,9 @@ fn the_rooms_are_there() {
     }
     for entry in fs::read_dir(root().join("src/relay")).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
-        assert!(file == "mod.rs" || document.contains(&format!("`{file}`")), "docs/architecture.md does not name {file}");
+        assert!(
+            file == "mod.rs" || document.contains(&format!("`{file}`")),
+            "docs/architecture.md does not name {file}"
+        );
     }
 }
