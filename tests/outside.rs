@@ -150,4 +150,11 @@ fn the_rooms_are_there() {
             assert!(document.contains(&room), "docs/architecture.md does not name {room}");
         }
     }
+    for entry in fs::read_dir(root().join("src/relay")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            file == "mod.rs" || document.contains(&format!("`{file}`")),
+            "docs/architecture.md does not name {file}"
+        );
+    }
 }
