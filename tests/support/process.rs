@@ -28,7 +28,16 @@ pub struct Process {
 impl Process {
     /// Starts a relay on a free port and one core, with more arguments.
     pub fn relay(args: &[&str]) -> Process {
-        let all = [&["relay", "--listen", "127.0.0.1:0", "--cores", "1"], args].concat();
+        Process::start("127.0.0.1:0", args)
+    }
+
+    /// Starts a relay that listens there.
+    pub fn at(address: &str) -> Process {
+        Process::start(address, &[])
+    }
+
+    fn start(address: &str, args: &[&str]) -> Process {
+        let all = [&["relay", "--listen", address, "--cores", "1"], args].concat();
         let mut child = ringback(&all).spawn().expect("the program starts");
         let complaints = Arc::new(Mutex::new(String::new()));
         let listening = listen(child.stderr.take().expect("a pipe"), Arc::clone(&complaints));
