@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod held;
+
 use proptest::{prelude::*, sample::Index, test_runner::Config as Cases};
 use ringback::relay::Config;
 use std::thread;
