@@ -22,10 +22,10 @@ fn a_request_received_early_goes_on_by_itself() {
             client.expect(ok("x"));
         }
         ask(&mut client, &mut gateway);
-        let head = "PUT /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 2500\r\n";
-        let body = "b".repeat(2500);
+        let head = "PUT /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 6000\r\n";
+        let body = "b".repeat(6000);
         client.send(format!("{head}\r\n{body}"));
-        eventually("it is received", || server.held().buffers >= 3);
+        eventually("it is received", || server.held().buffers >= 4);
         gateway.send(ok("x"));
         client.expect(ok("x"));
         gateway.expect(dialect.seen(head, false));
