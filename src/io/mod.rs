@@ -183,7 +183,8 @@ pub trait Io {
     /// come before), `Readable` or `Writable` for a poll, whether or not it is true.
     fn cancel(&mut self, key: Key, armed: Armed);
 
-    /// Receives at once what is there, at most one buffer.
+    /// Receives at once what is there, at most one buffer. Not while a stream is armed: it may hold earlier bytes
+    /// in events that are still to come.
     fn recv(&mut self, fd: Fd) -> Received;
 
     /// Sends at once as much of `parts`, in order, as there is room for; 0 when there is none.

@@ -20,6 +20,9 @@ pub enum State {
     Parked,
     /// A gateway joined with a client.
     Gateway,
+    /// A gateway whose response ended with a full buffer: its stream is stopped, to see what is behind, before it is
+    /// parked again.
+    Settling,
     /// Everything was said; the peer's own end is awaited, what it still sends is thrown away.
     Lingering,
     /// Shut down; closed as soon as nothing is armed for it.
@@ -60,6 +63,8 @@ pub mod flag {
     pub const ABORT: u16 = 256;
     /// A gateway that has registered before on this connection.
     pub const REGISTERED: u16 = 1024;
+    /// Has bytes outside the pool.
+    pub const STASHED: u16 = 2048;
     /// Was not counted for its address, having been one too many.
     pub const UNCOUNTED: u16 = 512;
 }
@@ -79,6 +84,8 @@ pub struct Conn {
     pub flags: u16,
     /// Receives in quick succession, while not yet hot.
     pub heat: u8,
+    /// Gateways that this client's request has left without an answer.
+    pub tries: u8,
     /// Bytes received and not yet passed on.
     pub input: Chain,
     /// Its session, if it has one.
@@ -114,6 +121,7 @@ impl Conn {
             armed: 0,
             flags: 0,
             heat: 0,
+            tries: 0,
             input: Chain::default(),
             session: NONE,
             domain: NONE,
@@ -131,6 +139,11 @@ impl Conn {
     /// Whether a bit of [`flag`] is set.
     pub fn is(&self, flag: u16) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Whether it has sent something that nobody has taken.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty() || self.is(flag::STASHED)
     }
 
     /// Whether anything is armed that receives.
@@ -191,7 +204,7 @@ impl Conns {
         let free = self.free;
         let conn = &mut self[slot];
         assert!(!conn.busy(), "a slot is used again only when nothing is armed for it");
-        assert!(conn.input.is_empty() && conn.timer_at == 0 && conn.session == NONE);
+        assert!(!conn.has_input() && conn.timer_at == 0 && conn.session == NONE);
         conn.generation = conn.generation.wrapping_add(1);
         conn.state = State::Free;
         conn.fd = Fd(-1);

@@ -3,6 +3,7 @@ use super::{
     conn::{NONE, State, armed, flag},
     heads::At,
     letter::Letter,
+    pump::Way,
     session::Phase,
     shard::Shard,
 };
@@ -37,11 +38,44 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let sent = self.io.send(self.conns[slot].fd, &[IoSlice::new(answer)]);
         let conn = &mut self.conns[slot];
         conn.flags &= !flag::HANDED_OVER;
-        if keep && sent.is_ok_and(|n| n == answer.len()) {
-            conn.state = State::Idle;
-            conn.deadline = self.tick + self.times.client_idle;
-        } else {
-            self.linger(slot);
+        conn.tries = 0;
+        match sent {
+            Ok(sent) if sent < answer.len() => self.begin_parting(slot, &answer[sent..], keep),
+            Ok(_) if keep => {
+                conn.state = State::Idle;
+                conn.deadline = self.tick + self.times.client_idle;
+            }
+            _ => self.linger(slot),
+        }
+    }
+
+    /// The relay's own answer waits for room.
+    fn begin_parting(&mut self, slot: u32, rest: &[u8], keep: bool) {
+        let s = self.session_of(slot);
+        let session = &mut self.sessions[s];
+        session.phase = Phase::Parting;
+        session.down.out.extend_from_slice(rest);
+        session.keep_client = keep;
+        self.conns[slot].deadline = self.tick + self.times.session_idle;
+        self.want_room(slot);
+    }
+
+    /// There may be room for the rest of the relay's own answer.
+    pub(super) fn part(&mut self, s: u32) {
+        let slot = self.sessions[s].client;
+        if self.conns[slot].is(flag::FAILED) {
+            return self.end_session(s, true);
+        }
+        self.pump(s, Way::Down);
+        if self.phase(s) != Phase::Parting || !self.sessions[s].down.is_flushed() {
+            return;
+        }
+        let keep = self.sessions[s].keep_client;
+        self.conns[slot].session = NONE;
+        self.release_session(s);
+        match keep {
+            true => self.next_request(slot),
+            false => self.linger(slot),
         }
     }
 
@@ -67,17 +101,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
     }
 
-    fn release_input(&mut self, slot: u32) {
-        while let Some(buf) = self.links.pop(&mut self.conns[slot].input) {
-            self.io.release(buf);
-        }
-    }
-
     /// Ends a connection that has no session. It is closed when the last armed operation has ended.
     pub(super) fn close(&mut self, slot: u32) {
         let conn = &self.conns[slot];
         debug_assert!(conn.session == NONE && !matches!(conn.state, State::Free | State::Closing));
-        if matches!(conn.state, State::Parked | State::Gateway) {
+        if matches!(conn.state, State::Parked | State::Gateway | State::Settling) {
             self.leave(slot);
         }
         self.forget(slot);
@@ -175,6 +203,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 self.counters.stalled.bump();
                 self.end_session(s, self.phase(s) == Phase::Answering);
             }
+            Phase::Parting => self.end_session(s, true),
             Phase::Resting | Phase::Free => {}
         }
     }

@@ -1,6 +1,6 @@
 //! One request and its response, once a client and a gateway are joined.
 use super::{
-    conn::{NONE, State, flag},
+    conn::{NONE, State, armed, flag},
     heads::{At, Request},
     letter::Letter,
     pairing::Route,
@@ -19,6 +19,9 @@ use crate::{
     io::{Half, Io, Received},
 };
 use std::io::Write;
+
+/// A request that leaves this many gateways without an answer is not given to yet another.
+const TRIES_MAX: u8 = 8;
 
 /// Headers that the relay adds are written here: two addresses' worth of room.
 struct Added {
@@ -127,6 +130,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if blocked {
             self.want_room(self.sessions[s].gateway);
         }
+        if !done && self.conns[client].has_input() {
+            // The body has begun in more buffers than one.
+            self.pump(s, Way::Up);
+        }
     }
 
     /// Does all that can be done for a session now.
@@ -144,6 +151,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             Phase::Waiting if self.conns[client].is(flag::FAILED) => self.end_session(s, true),
             Phase::Waiting => {}
             Phase::Resting => self.rested(s),
+            Phase::Parting => self.part(s),
             Phase::Asked | Phase::Answering | Phase::Tunnel => self.relay(s),
         }
         self.settle(client);
@@ -154,7 +162,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
 
     fn gateway_stirred(&self, gateway: u32) -> bool {
         let conn = &self.conns[gateway];
-        !conn.input.is_empty() || conn.flags & (flag::EOF | flag::FAILED) != 0
+        conn.has_input() || conn.flags & (flag::EOF | flag::FAILED) != 0
     }
 
     /// A classic gateway that rests with its client has spoken unasked, or has ended.
@@ -185,7 +193,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn read_reply(&mut self, s: u32) {
         while self.phase(s) == Phase::Asked {
             let gateway = self.sessions[s].gateway;
-            let Some(front) = self.links.front(&self.conns[gateway].input) else { return };
+            let Some(front) = self.front(gateway) else { return };
             let bytes = self.io.bytes(&front);
             let session = &mut self.sessions[s];
             session.heard = true;
@@ -227,7 +235,15 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let session = &mut self.sessions[s];
         session.down.out.append(&mut session.reply);
         session.keep_client = false;
-        self.begin_tunnel(s);
+        session.keep_gateway = false;
+        if session.upgrade || session.method == Method::Connect {
+            return self.begin_tunnel(s);
+        }
+        // The device gets the rest of this request and no more: what a shared proxy pipelines behind it may be for
+        // somebody else.
+        session.phase = Phase::Answering;
+        session.down.body = Body::UntilClose;
+        self.touch(s);
     }
 
     fn begin_tunnel(&mut self, s: u32) {
@@ -363,7 +379,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return self.complete(s);
         }
         let g = &self.conns[gateway];
-        let gone = g.flags & (flag::EOF | flag::FAILED) != 0 && g.input.is_empty() && session.down.is_flushed();
+        let gone = g.flags & (flag::EOF | flag::FAILED) != 0 && !g.has_input() && session.down.is_flushed();
         if gone {
             self.gateway_gone(s);
             if self.phase(s) != Phase::Tunnel {
@@ -372,7 +388,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         let session = &self.sessions[s];
         let c = &self.conns[client];
-        if c.is(flag::EOF) && c.input.is_empty() && session.up.is_flushed() {
+        if c.is(flag::EOF) && !c.has_input() && session.up.is_flushed() {
             self.client_finished(s);
         }
     }
@@ -384,9 +400,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         // A classic device that answers without reading the request and closes resets its connection with that, and
         // is still delivered whole.
         let classic = self.conns[gateway].is(flag::CLASSIC);
-        let failed = self.conns[gateway].is(flag::FAILED) && !classic;
+        // A reset that sending met is reported only there; the receiving side then ends as if in order.
+        let failed = (self.conns[gateway].is(flag::FAILED) || session.up.dead) && !classic;
         match session.phase {
-            Phase::Asked if !session.heard && session.may_retry() => self.retry(s),
+            Phase::Asked if !session.heard && self.may_retry(s) => self.retry(s),
             Phase::Asked => {
                 let refusal =
                     if session.reply.is_empty() { Refusal::GatewayFailed } else { Refusal::GatewayBadResponse };
@@ -405,7 +422,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 }
                 self.end_tunnel(s);
             }
-            Phase::Free | Phase::Reading | Phase::Waiting | Phase::Resting => {}
+            Phase::Free | Phase::Reading | Phase::Waiting | Phase::Resting | Phase::Parting => {}
         }
     }
 
@@ -432,21 +449,30 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn end_tunnel(&mut self, s: u32) {
         let session = &self.sessions[s];
         if session.down.ended && (session.up.ended || session.up.dead) {
-            self.end_session(s, false);
+            let client = session.client;
+            self.conns[client].session = NONE;
+            self.release_session(s);
+            // What the client still sends must not turn its own end into a reset.
+            self.linger(client);
         }
+    }
+
+    /// Whether a request may go to another gateway, now that this one has not answered it.
+    fn may_retry(&self, s: u32) -> bool {
+        let session = &self.sessions[s];
+        session.repeatable && self.conns[session.client].tries < TRIES_MAX
     }
 
     /// The request was safe and nobody heard it: another gateway gets it.
     fn retry(&mut self, s: u32) {
         self.counters.retried.bump();
         let client = self.sessions[s].client;
+        self.conns[client].tries += 1;
         self.release_pipes(s);
         self.drop_gateway(s);
         let head = std::mem::take(&mut self.sessions[s].head);
-        let tries = self.sessions[s].tries + 1;
         self.sessions[s].reset();
         self.sessions[s].head = head;
-        self.sessions[s].tries = tries;
         self.sessions[s].phase = Phase::Reading;
         // It has no body, so nothing that came since can be wrong with it.
         let Ok(request) = self.request_again(s) else { return self.end_session(s, true) };
@@ -484,11 +510,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         let session = &self.sessions[s];
         let g = &self.conns[gateway];
-        let clean = g.input.is_empty() && g.flags & (flag::EOF | flag::FAILED) == 0;
+        let unsure = session.unsure;
+        let clean = !g.has_input() && g.flags & (flag::EOF | flag::FAILED) == 0;
         let keep_gateway = session.keep_gateway && sent_all && clean && !session.up.ended;
         let classic = g.is(flag::CLASSIC);
         self.release_pipes(s);
-        if classic && keep_gateway && keep_client {
+        if classic && keep_gateway && keep_client && !unsure {
             self.sessions[s].reset();
             self.sessions[s].gateway = gateway;
             self.sessions[s].phase = Phase::Resting;
@@ -498,9 +525,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if keep_gateway && !classic && !self.is_ending() {
             self.sessions[s].gateway = NONE;
             self.sessions.remove(s);
-            self.park_gateway(gateway);
+            match unsure {
+                true => self.begin_settling(gateway),
+                false => self.park_gateway(gateway),
+            }
         } else {
-            if !clean && !self.conns[gateway].input.is_empty() {
+            if self.conns[gateway].has_input() {
                 self.counters.unsolicited.bump();
             }
             self.release_session(s);
@@ -521,12 +551,49 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if (down.full_reads == 0 && !down.bulk && down.pipe.is_none()) || conn.flags & flag::EOF != 0 {
             return;
         }
+        if conn.armed & armed::STREAM != 0 {
+            // It may be in an event that has not been seen: no look can tell until the stream has ended.
+            self.sessions[s].unsure = true;
+            return;
+        }
         match self.io.recv(conn.fd) {
-            Received::Bytes(buf) => self.links.push(&mut self.conns[gateway].input, buf),
+            Received::Bytes(buf) => self.append(gateway, buf),
             Received::Eof => self.conns[gateway].flags |= flag::EOF,
             // Without a look the connection cannot be trusted.
             Received::Failed | Received::NoBuffers => self.conns[gateway].flags |= flag::FAILED,
             Received::Nothing => {}
+        }
+    }
+
+    fn begin_settling(&mut self, gateway: u32) {
+        let conn = &mut self.conns[gateway];
+        conn.state = State::Settling;
+        conn.session = NONE;
+        if conn.armed & armed::CANCELLING == 0 {
+            self.stop_stream(gateway);
+        }
+    }
+
+    /// A gateway whose stream is being stopped has spoken, or its stream has ended.
+    pub(super) fn settled(&mut self, gateway: u32) {
+        let conn = &self.conns[gateway];
+        if conn.has_input() {
+            self.counters.unsolicited.bump();
+            return self.close(gateway);
+        }
+        if conn.flags & (flag::EOF | flag::FAILED) != 0 {
+            return self.close(gateway);
+        }
+        if conn.armed & armed::STREAM == 0 {
+            match self.io.recv(conn.fd) {
+                Received::Nothing => self.park_gateway(gateway),
+                Received::Bytes(buf) => {
+                    self.counters.unsolicited.bump();
+                    self.io.release(buf);
+                    self.close(gateway);
+                }
+                Received::NoBuffers | Received::Eof | Received::Failed => self.close(gateway),
+            }
         }
     }
 
@@ -543,7 +610,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         }
         self.counters.unsolicited.bump();
-        if session.may_retry() {
+        if self.may_retry(s) {
             self.retry(s);
         } else {
             let head_only = session.method == Method::Head;
@@ -553,9 +620,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     }
 
     /// A client's connection is free for its next request, which may be there already.
-    fn next_request(&mut self, client: u32) {
+    pub(super) fn next_request(&mut self, client: u32) {
         let conn = &mut self.conns[client];
         conn.state = State::Idle;
+        conn.tries = 0;
         conn.deadline = self.tick + self.times.client_idle;
         self.next_head(client);
     }

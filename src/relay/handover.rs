@@ -9,6 +9,7 @@ use crate::{
     http::Refusal,
     io::{Armed, Io},
 };
+use std::sync::atomic::Ordering::Relaxed;
 
 impl<I: Io<Mail = Letter>> Shard<I> {
     /// Sends a client to another shard, as soon as nothing is armed for it here.
@@ -39,22 +40,20 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if conn.is(flag::FAILED) || self.is_ending() {
             return self.drop_client(slot);
         }
-        let (fd, address, eof, shard) = (conn.fd, conn.ip(), conn.is(flag::EOF), conn.domain as usize);
+        let (fd, address, eof, tries, shard) =
+            (conn.fd, conn.ip(), conn.is(flag::EOF), conn.tries, conn.domain as usize);
         let give_up = u64::from(conn.deadline) * TICK_MILLIS;
         let mut input = Vec::new();
         if conn.session != NONE {
             input.append(&mut self.sessions[conn.session].head);
         }
-        while let Some(buf) = self.links.pop(&mut self.conns[slot].input) {
-            input.extend_from_slice(self.io.bytes(&buf));
-            self.io.release(buf);
-        }
+        input.append(&mut self.take_input(slot));
         self.counters.handed_over.bump();
         self.drop_session_of(slot);
         self.forget(slot);
         self.uncount(slot);
         self.conns.remove(slot);
-        self.io.mail(shard, Letter::Client(Box::new(Traveller { fd, address, input, eof, give_up })));
+        self.io.mail(shard, Letter::Client(Box::new(Traveller { fd, address, input, eof, tries, give_up })));
     }
 
     /// Removes a client's session, which has no gateway.
@@ -72,23 +71,13 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     }
 
     /// A client comes from another shard.
-    pub(super) fn arrived(&mut self, traveller: Box<Traveller>) {
-        let (_, free) = self.io.buffers();
-        let needed = traveller.input.len().div_ceil(self.io.buffer_size());
-        if free < needed + 1 {
-            return self.arrivals.push_back(traveller);
+    pub(super) fn arrived(&mut self, traveller: Traveller) {
+        if self.is_stopping() {
+            self.shared.connections.fetch_sub(1, Relaxed);
+            return self.io.close(traveller.fd);
         }
         let slot = self.conns.insert(traveller.fd, traveller.address, self.tick);
-        let mut rest = traveller.input.as_slice();
-        while !rest.is_empty() {
-            let Some(buf) = self.io.copy_in(rest) else {
-                // All the free buffers stand in the kernel's ring: begin again when some have come back.
-                self.uncopy(slot);
-                return self.arrivals.push_back(traveller);
-            };
-            rest = &rest[buf.len()..];
-            self.links.push(&mut self.conns[slot].input, buf);
-        }
+        self.stash(slot, traveller.input);
         let give_up = if traveller.give_up == 0 { 0 } else { tick(traveller.give_up) };
         let conn = &mut self.conns[slot];
         conn.flags |= flag::HANDED_OVER;
@@ -96,6 +85,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             conn.flags |= flag::EOF;
         }
         conn.deadline = give_up;
+        conn.tries = traveller.tries;
         if self.limits.take_over(&self.conns[slot].address, self.tick).is_err() {
             self.counters.over_address.bump();
             self.conns[slot].flags |= flag::UNCOUNTED;
@@ -103,12 +93,5 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         self.next_head(slot);
         self.settle(slot);
-    }
-
-    fn uncopy(&mut self, slot: u32) {
-        while let Some(buf) = self.links.pop(&mut self.conns[slot].input) {
-            self.io.release(buf);
-        }
-        self.conns.remove(slot);
     }
 }

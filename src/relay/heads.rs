@@ -43,8 +43,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             if conn.state != State::Idle {
                 return;
             }
-            let Some(front) = self.links.front(&conn.input) else {
-                if conn.flags & (flag::EOF | flag::FAILED) != 0 {
+            let Some(front) = self.front(slot) else {
+                let conn = &self.conns[slot];
+                if conn.flags & (flag::EOF | flag::FAILED) != 0 && !conn.has_input() {
                     self.hang_up(slot);
                 }
                 return;
@@ -93,7 +94,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// Collects a head that arrives in pieces. It is kept outside the pool: slow clients hold no buffers.
     pub(super) fn read_head(&mut self, s: u32) {
         let slot = self.sessions[s].client;
-        while let Some(front) = self.links.front(&self.conns[slot].input) {
+        while let Some(front) = self.front(slot) {
             let bytes = self.io.bytes(&front);
             let head = &mut self.sessions[s].head;
             head.extend_from_slice(bytes);
@@ -117,7 +118,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 Ok(_) => self.consume(slot, front.len()),
             }
         }
-        if self.conns[slot].flags & (flag::EOF | flag::FAILED) != 0 {
+        let conn = &self.conns[slot];
+        if conn.flags & (flag::EOF | flag::FAILED) != 0 && !conn.has_input() {
             self.end_session(s, false);
         }
     }

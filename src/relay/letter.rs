@@ -14,6 +14,8 @@ pub struct Traveller {
     pub input: Vec<u8>,
     /// Whether it has finished sending.
     pub eof: bool,
+    /// Gateways that the request at hand has left without an answer.
+    pub tries: u8,
     /// Milliseconds on the shards' common clock by which it must have found a gateway; 0 if not yet begun.
     pub give_up: u64,
 }

@@ -18,6 +18,7 @@ mod registration;
 pub mod server;
 pub mod session;
 pub mod shard;
+mod stash;
 pub mod timers;
 
 pub use config::Config;

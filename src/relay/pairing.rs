@@ -77,7 +77,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
         let gateway = self.sessions[s].gateway;
         let conn = &self.conns[gateway];
-        let alive = conn.input.is_empty() && conn.flags & (flag::EOF | flag::FAILED) == 0;
+        let alive = !conn.has_input() && conn.flags & (flag::EOF | flag::FAILED) == 0;
         if alive && self.park.find(hash, name) == Some(conn.domain) {
             self.conns[slot].state = State::Client;
             if self.send_request(s, request, false) {
@@ -131,6 +131,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         while !self.park[domain].parked.is_empty() {
             let Some(slot) = self.park[domain].waiting.first() else { return };
             let s = self.conns[slot].session;
+            // The first of its body is looked at before a byte of it is sent.
+            let _ = self.front(slot);
             let request = self.request_again(s);
             // With a gateway parked the record stays, even when nobody waits any more.
             self.stop_waiting(slot);

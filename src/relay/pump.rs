@@ -1,6 +1,6 @@
 //! Bytes from one side of a session to the other, with back-pressure: by ring buffer, or by splice when there are many.
 use super::{
-    conn::{armed, flag},
+    conn::{NONE, armed, flag},
     letter::Letter,
     session::{Flow, Phase},
     shard::Shard,
@@ -66,9 +66,6 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             Ok(Sent::Blocked) => {
                 let (_, to) = self.ends(s, way);
                 self.want_room(to);
-                if self.spill(s, way).is_err() {
-                    self.end_session(s, true);
-                }
             }
             Ok(Sent::Refused) => self.refused(s, way),
             // What went before cannot be taken back: both sides must see that the message is not whole.
@@ -96,38 +93,6 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         flow.out_sent = 0;
         let approved = std::mem::take(&mut flow.approved);
         self.consume(from, approved);
-    }
-
-    /// While buffers are short, what a slow destination has not taken yet waits outside the pool: many slow readers
-    /// must not starve the others. Bounded by what a direction may hold.
-    fn spill(&mut self, s: u32, way: Way) -> Result<(), ()> {
-        let (buffers, free) = self.io.buffers();
-        let flow = self.flow(s, way);
-        if free >= buffers / 2 || flow.piped > 0 {
-            return Ok(());
-        }
-        let mut out = std::mem::take(&mut flow.out);
-        out.drain(..std::mem::take(&mut flow.out_sent));
-        let (mut body, mut approved) = (flow.body, std::mem::take(&mut flow.approved));
-        let (from, _) = self.ends(s, way);
-        while let Some(front) = self.links.front(&self.conns[from].input) {
-            let bytes = self.io.bytes(&front);
-            if approved == 0 {
-                approved = body.take(bytes).map_err(|_| ())?;
-            }
-            if approved == 0 {
-                break;
-            }
-            let n = approved.min(bytes.len());
-            out.extend_from_slice(&bytes[..n]);
-            approved -= n;
-            self.consume(from, n);
-        }
-        let flow = self.flow(s, way);
-        flow.out = out;
-        flow.body = body;
-        flow.approved = approved;
-        Ok(())
     }
 
     /// Sends what is pending in order: own bytes, the pipe, received buffers.
@@ -161,7 +126,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 }
                 continue;
             }
-            let Some(front) = self.links.front(&self.conns[from].input) else { break Sent::All };
+            if from == NONE {
+                break Sent::All;
+            }
+            let Some(front) = self.front(from) else { break Sent::All };
             if self.flow(s, way).approved == 0 {
                 if self.flow(s, way).body.is_done() {
                     break Sent::All;
@@ -233,6 +201,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// Everything received is sent: if much more is to come, it goes by splice.
     fn splice(&mut self, s: u32, way: Way) {
         let (from, _) = self.ends(s, way);
+        if from == NONE || self.conns[from].has_input() {
+            return;
+        }
         if !self.flow(s, way).bulk {
             if !self.is_worth_splicing(s, way) {
                 return;

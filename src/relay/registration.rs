@@ -46,7 +46,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             self.consume(slot, usize::from(head.len));
         }
         self.drop_resting(slot);
-        if !self.conns[slot].input.is_empty() {
+        if self.conns[slot].has_input() {
             self.counters.unsolicited.bump();
             return self.close(slot);
         }
@@ -144,7 +144,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// A parked gateway has sent something, or has ended. What it sent belongs to nobody.
     pub(super) fn parked_spoke(&mut self, gateway: u32) {
         let conn = &self.conns[gateway];
-        if !conn.input.is_empty() {
+        if conn.has_input() {
             self.counters.unsolicited.bump();
             self.close(gateway);
         } else if conn.flags & (flag::EOF | flag::FAILED) != 0 {

@@ -22,6 +22,8 @@ pub enum Phase {
     Tunnel,
     /// A classic gateway that stays joined with its client between two of the client's requests.
     Resting,
+    /// The relay's own answer did not fit the socket at once; the rest is in `down.out`.
+    Parting,
 }
 
 /// One direction of a session.
@@ -97,10 +99,10 @@ pub struct Session {
     pub http10: bool,
     /// Whether the request asks to switch protocols.
     pub upgrade: bool,
-    /// How often the request was sent to a gateway that never answered.
-    pub tries: u8,
     /// The turn in which the gateway was asked: what the same turn's events bring was sent before.
     pub asked_in: u32,
+    /// Whether the gateway may have sent something behind its response that has not been seen.
+    pub unsure: bool,
     /// Whether any byte of the response has come.
     pub heard: bool,
     /// Client to gateway.
@@ -125,8 +127,8 @@ impl Session {
             keep_gateway: false,
             http10: false,
             upgrade: false,
-            tries: 0,
             asked_in: 0,
+            unsure: false,
             heard: false,
             up: Flow::new(),
             down: Flow::new(),
@@ -144,9 +146,6 @@ pub struct Sessions {
     records: Vec<Session>,
     free: Vec<u32>,
 }
-
-/// A request that leaves this many gateways dead is not given to yet another.
-const TRIES_MAX: u8 = 8;
 
 /// Vectors larger than this are not kept for the next session.
 const KEEP_BYTES: usize = 2048;
@@ -190,11 +189,6 @@ impl Sessions {
 }
 
 impl Session {
-    /// Whether the request may go to another gateway, now that this one has not answered it.
-    pub fn may_retry(&self) -> bool {
-        self.repeatable && self.tries < TRIES_MAX
-    }
-
     /// Makes the record fit for the client's next request.
     pub fn reset(&mut self) {
         for flow in [&mut self.up, &mut self.down] {
@@ -206,7 +200,7 @@ impl Session {
         self.reply = emptied(std::mem::take(&mut self.reply));
         self.gateway = NONE;
         self.heard = false;
-        self.tries = 0;
+        self.unsure = false;
         self.repeatable = false;
     }
 }

@@ -7,10 +7,11 @@ use super::{
     conn::{Conn, Conns, NONE, State, armed, flag},
     counters::Counters,
     directory::Directory,
-    letter::{Letter, Snapshot, Traveller},
+    letter::{Letter, Snapshot},
     limits::{Denied, Limits},
     park::Park,
     session::{Phase, Sessions},
+    stash::Stashes,
     timers::{TICK_MILLIS, Wheel, tick, ticks},
 };
 use crate::{
@@ -103,8 +104,8 @@ pub struct Shard<I> {
     pub(super) turn: u32,
     /// Domains whose last gateway has gone, by the tick it went.
     pub(super) lost_domains: VecDeque<(u32, u32)>,
-    /// Clients handed over to us for whose bytes there was no buffer yet.
-    pub(super) arrivals: VecDeque<Box<Traveller>>,
+    /// Received bytes that wait outside the pool.
+    pub(super) stashes: Stashes,
     pub(super) limits: Limits,
     /// Set once no new work is taken: the tick by which sessions must have ended.
     pub(super) draining: Option<u32>,
@@ -146,7 +147,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             tick,
             turn: 0,
             lost_domains: VecDeque::new(),
-            arrivals: VecDeque::new(),
+            stashes: Stashes::default(),
             draining: None,
             stopping: false,
             starved: VecDeque::new(),
@@ -174,8 +175,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.run_again();
         self.run_timers();
         self.feed_starved();
-        let idle = self.conns.used() == 0 && self.arrivals.is_empty();
-        Ok(!(idle && (self.stopping || self.draining.is_some())))
+        Ok(!(self.conns.used() == 0 && (self.stopping || self.draining.is_some())))
     }
 
     /// The back end, for whoever drives the shard.
@@ -385,7 +385,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return self.io.release(buf);
         }
         let whole = buf.len() == self.io.buffer_size();
-        self.links.push(&mut conn.input, buf);
+        self.append(slot, buf);
+        let conn = &self.conns[slot];
         if conn.session != NONE {
             let session = &mut self.sessions[conn.session];
             let flow = if session.client == slot { &mut session.up } else { &mut session.down };
@@ -399,6 +400,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Idle => self.next_head(slot),
             State::Client | State::Gateway => self.run(self.conns[slot].session),
             State::Parked => self.parked_spoke(slot),
+            State::Settling => self.settled(slot),
             State::Lingering => self.lingered(slot),
             State::Moving | State::Closing | State::Free => {}
         }
@@ -412,6 +414,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Closing => return self.finish(slot),
             State::Moving => return self.depart(slot),
             _ => {}
+        }
+        if !conn.input.is_empty() {
+            self.make_room(slot);
         }
         let wanted = self.wants_input(slot);
         let conn = &self.conns[slot];
@@ -433,7 +438,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// Back-pressure: a stream that goes on while its bytes pile up must be stopped, and one that is to be spliced.
     fn must_stop(&self, slot: u32) -> bool {
         let conn = &self.conns[slot];
-        self.is_bulk(slot) || self.links.iter(&conn.input).nth(self.config.held_buffers - 1).is_some()
+        self.is_bulk(slot)
+            || conn.is(flag::STASHED)
+            || self.links.iter(&conn.input).nth(self.config.held_buffers - 1).is_some()
     }
 
     pub(super) fn stop_stream(&mut self, slot: u32) {
@@ -448,12 +455,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         }
         match conn.state {
-            State::Free | State::Moving | State::Closing => false,
+            State::Free | State::Moving | State::Settling | State::Closing => false,
             State::Idle | State::Parked | State::Lingering => true,
             State::Client | State::Gateway => {
                 let session = &self.sessions[conn.session];
                 let flow = if session.client == slot { &session.up } else { &session.down };
-                conn.input.is_empty() && flow.is_flushed() && !flow.dead
+                !conn.has_input() && flow.is_flushed() && !flow.dead
             }
         }
     }
@@ -498,7 +505,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
     }
 
-    fn starve(&mut self, slot: u32) {
+    pub(super) fn starve(&mut self, slot: u32) {
         self.counters.starved.bump();
         let conn = &mut self.conns[slot];
         if !conn.is(flag::STARVED) {
@@ -507,23 +514,16 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
     }
 
-    /// When half of the buffers are free again, those that found none get their turn, in order.
+    /// Those that found no buffer get their turn, in order, as far as there are buffers.
     fn feed_starved(&mut self) {
-        if self.starved.is_empty() && self.arrivals.is_empty() {
+        if self.starved.is_empty() {
             return;
         }
-        let (buffers, free) = self.io.buffers();
-        if free < buffers / 2 {
-            return;
-        }
-        for _ in 0..self.arrivals.len() {
-            if let Some(traveller) = self.arrivals.pop_front() {
-                self.arrived(traveller);
-            }
-        }
+        let (_, free) = self.io.buffers();
         for _ in 0..self.starved.len().min(free) {
             let Some(slot) = self.starved.pop_front() else { return };
             self.conns[slot].flags &= !flag::STARVED;
+            self.advance(slot);
             self.settle(slot);
         }
     }
@@ -599,13 +599,13 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Idle | State::Lingering => self.close(slot),
             // Its new shard must know that it has waited for long enough.
             State::Moving => self.conns[slot].deadline = self.tick + 1,
-            State::Gateway | State::Closing | State::Free => {}
+            State::Gateway | State::Settling | State::Closing | State::Free => {}
         }
     }
 
     fn letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Client(traveller) => self.arrived(traveller),
+            Letter::Client(traveller) => self.arrived(*traveller),
             Letter::Wanted { from, domain } => self.wanted(from, domain),
             Letter::Free { from, domain } => self.offered(from, &domain),
             Letter::Drain => self.drain(),
@@ -625,7 +625,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         for slot in self.conns.numbers() {
             let conn = &self.conns[slot];
             match conn.state {
-                State::Parked => self.close(slot),
+                State::Parked | State::Settling => self.close(slot),
                 State::Idle if conn.session != NONE => self.end_session(conn.session, false),
                 State::Idle => self.close(slot),
                 _ => {}
@@ -649,12 +649,16 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 _ => self.close(slot),
             }
         }
-        self.arrivals.clear();
     }
 
     /// Whether the shard takes no new requests on kept connections.
     pub(super) fn is_ending(&self) -> bool {
         self.draining.is_some() || self.stopping
+    }
+
+    /// Whether everything is being closed.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     /// How far a session is.

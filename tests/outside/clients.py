@@ -57,6 +57,12 @@ def with_curl(relay, base, bulk):
     kept = curl("-w", "%{num_connects} ", "-o", "/dev/null", *[f"{base}/hello"] * 1, "-o", "/dev/null",
                 f"{base}/bytes/70000?chunked", "-o", "/dev/null", f"{base}/hello").stdout_text
     assert kept.split() == ["1", "0", "0"], f"connections opened for three requests: {kept}"
+    # An answer that does not wait for the request, and clients that go away in the middle.
+    early = curl("-T", bulk, f"{base}/hello").stdout
+    assert early == b"hello\n", early
+    for impatient in (("-o", "/dev/null", f"{base}/bytes/200000000"), ("-T", bulk, f"{base}/echo")):
+        gone = curl("--limit-rate", "2M", "--max-time", "0.4", *impatient, check=False)
+        assert gone.returncode == 28, gone
     many = curl("-Z", "--parallel-max", "8", f"{base}/hello?[1-40]").stdout
     assert many == b"hello\n" * 40, many
     missing = curl("-o", "/dev/null", "-w", "%{http_code}", f"{base}/nothing", check=False).stdout_text

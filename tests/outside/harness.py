@@ -97,6 +97,18 @@ class Relay:
         self.port = int(self.child.wait_for(r"listens on 127\.0\.0\.1:(\d+)")[1])
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
+        self.listeners = self.sockets()
+
+    def sockets(self):
+        """How many sockets the relay has open."""
+        folder = f"/proc/{self.child.process.pid}/fd"
+        count = 0
+        for name in os.listdir(folder):
+            try:
+                count += os.readlink(os.path.join(folder, name)).startswith("socket:")
+            except FileNotFoundError:
+                pass
+        return count
 
     def gateway(self, domain, target, *options):
         """A gateway that is connected."""
@@ -106,12 +118,17 @@ class Relay:
         return child
 
     def end(self):
-        """Stops the relay as an operator would, and sees that it ends well."""
+        """Stops the relay as an operator would when all others have gone: nothing of theirs may be left open by then,
+        and it ends well and at once."""
         for child in list(children):
             if child is not self.child:
                 child.end()
+        # Clients that are gone may still be waited for: --linger, --park-wait.
+        eventually("all connections are closed", lambda: self.sockets() == self.listeners, 15)
+        began = time.monotonic()
         code = self.child.end()
         assert code == 0, f"the relay ended with {code}: {self.child.said()}"
+        assert time.monotonic() - began < 3, f"it took the relay {time.monotonic() - began:.1f} s to end"
 
 
 def service():
