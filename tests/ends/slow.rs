@@ -38,7 +38,7 @@ fn a_gateway_that_never_reads() {
         happens(&Config { session_idle: SOON, ..config() }, |server, dialect| {
             let gateway = server.gateway(dialect, "dev");
             let mut client = server.client(format!("PUT /dev/ HTTP/1.1\r\nHost: relay\r\n{framing}"));
-            let mut sender = client.split();
+            let sender = client.split();
             let sending = thread::spawn(move || while sender.stream().write_all(&BLOCK).is_ok() {});
             client.expect(Refusal::GatewayTimeout.closing());
             client.expect_end();

@@ -9,12 +9,12 @@ use ringback::relay::{Config, Relay, Snapshot, counters::Counters};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 pub mod peers;
+pub mod process;
 
 /// What a broken relay may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,23 +43,14 @@ pub fn two_shards() -> Config {
 /// A relay that is stopped when the test is over.
 pub struct Server {
     relay: Relay,
-    /// Ends the watchdog.
-    _over: mpsc::Sender<()>,
+    _watchdog: process::Watchdog,
 }
 
 impl Server {
     /// Starts a relay, and a watchdog that ends the whole test binary should this test hang.
     pub fn start(config: Config) -> Server {
         let relay = Relay::start(config).unwrap_or_else(|error| panic!("the relay does not start: {error}"));
-        let (over, ended) = mpsc::channel::<()>();
-        let name = thread::current().name().unwrap_or("a test").to_string();
-        thread::spawn(move || {
-            if ended.recv_timeout(WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{name} hangs");
-                std::process::abort();
-            }
-        });
-        Server { relay, _over: over }
+        Server { relay, _watchdog: process::Watchdog::watch() }
     }
 
     pub fn relay(&self) -> &Relay {

@@ -1,0 +1,6 @@
+//! `ringback relay` as people and supervisors start and stop it.
+#[path = "../support/mod.rs"]
+mod support;
+
+mod starting;
+mod stopping;

@@ -1,0 +1,81 @@
+//! Starting it wrongly: the message names what was wrong, and what to do.
+use crate::support::process::{Watchdog, ringback};
+use std::net::TcpListener;
+
+/// Runs it to its end: exit code and standard error. It must say nothing on standard output.
+fn fails(arguments: &[&str]) -> (i32, String) {
+    let _watchdog = Watchdog::watch();
+    let output = ringback(arguments).output().expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().expect("it exits"), complaint)
+}
+
+#[track_caller]
+fn complains(arguments: &[&str], code: i32, words: &[&str]) {
+    let (got, complaint) = fails(arguments);
+    assert_eq!(got, code, "{arguments:?}: {complaint}");
+    for word in words {
+        assert!(complaint.contains(word), "{arguments:?}: no {word:?} in:\n{complaint}");
+    }
+}
+
+/// Flags that do not exist, and values that do not parse, are named; the exit code is that of a wrong command line.
+#[test]
+fn wrong_flags() {
+    complains(&["relay", "--no-such-flag"], 2, &["--no-such-flag", "--help"]);
+    complains(&["relay", "--listen", "nowhere"], 2, &["--listen", "nowhere"]);
+    complains(&["relay", "--listen", "127.0.0.1"], 2, &["--listen", "127.0.0.1"]);
+    complains(&["relay", "--buffers", "many"], 2, &["--buffers", "many"]);
+    complains(&["relay", "--park-wait", "soon"], 2, &["--park-wait", "soon"]);
+    complains(&["relay", "--buffer-size", "16Q"], 2, &["--buffer-size", "16Q"]);
+    complains(&["relay", "surplus"], 2, &["surplus"]);
+    complains(&["no-such-command"], 2, &["no-such-command"]);
+}
+
+/// Cores that do not exist, or that are not numbers, are named together with those that do.
+#[test]
+fn wrong_cores() {
+    for wrong in ["0", "100000", "none", "0,0", "5000-5001", "1-0"] {
+        complains(&["relay", "--listen", "127.0.0.1:0", "--cores", wrong], 1, &["--cores", wrong, "CPUs of 0"]);
+    }
+}
+
+/// Limits that contradict each other, or that cannot work.
+#[test]
+fn wrong_limits() {
+    let relay = |more: &[&'static str]| [&["relay", "--listen", "127.0.0.1:0"], more].concat();
+    complains(
+        &relay(&["--head-bytes-max", "32K", "--buffer-size", "16K"]),
+        1,
+        &["--head-bytes-max 32768", "--buffer-size 16384", "lower the first or raise the second"],
+    );
+    complains(&relay(&["--head-bytes-max", "1"]), 1, &["--head-bytes-max 1 ", "256 to 65535"]);
+    complains(&relay(&["--buffer-size", "100"]), 1, &["--buffer-size 100 ", "1K to 16M"]);
+    complains(&relay(&["--buffer-size", "1000G"]), 1, &["--buffer-size", "1K to 16M"]);
+    complains(&relay(&["--buffers", "1"]), 1, &["--buffers 1 ", "8 to 32768"]);
+    complains(&relay(&["--headers-max", "0"]), 1, &["--headers-max 0 ", "1 to 128"]);
+    complains(&relay(&["--park-time", "75s"]), 1, &["--park-time 75s", "70s"]);
+    complains(&relay(&["--turn-bytes", "1K"]), 1, &["--turn-bytes 1024 ", "64K"]);
+    complains(&relay(&["--held-buffers", "0"]), 1, &["--held-buffers 0 "]);
+}
+
+/// A port that somebody listens on is named together with the way out, and is not shared.
+#[test]
+fn a_port_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let said = [address.as_str(), "another program listens there", "another --listen port"];
+    complains(&["relay", "--listen", &address, "--cores", "1"], 1, &said);
+    // Also when it is the second one, or another relay's.
+    complains(&["relay", "--listen", "127.0.0.1:0", "--listen", &address, "--cores", "1"], 1, &said);
+    let other = crate::support::process::Process::relay(&[]);
+    let address = other.address().to_string();
+    complains(&["relay", "--listen", &address, "--cores", "1"], 1, &[&address, "another --listen port"]);
+}
+
+/// An address that this machine does not have.
+#[test]
+fn an_address_that_is_not_ours() {
+    complains(&["relay", "--listen", "192.0.2.1:8080", "--cores", "1"], 1, &["192.0.2.1:8080", "ip address"]);
+}

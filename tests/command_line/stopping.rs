@@ -1,0 +1,121 @@
+//! Stopping it: the first signal lets sessions finish, the second does not.
+use crate::support::{
+    Peer,
+    peers::*,
+    process::{Process, Watchdog},
+};
+use rustix::process::Signal;
+
+fn gateway(relay: &Process, dialect: Dialect, domain: &str) -> Peer {
+    let mut gateway = relay.connect();
+    match dialect {
+        Dialect::Classic => gateway.send(classic_post(domain)),
+        Dialect::Ptth => {
+            gateway.send(ptth_get(domain, ""));
+            gateway.expect(PTTH_101);
+        }
+    }
+    gateway
+}
+
+/// A client in the middle of a response, and its gateway.
+fn in_session(relay: &Process, dialect: Dialect) -> (Peer, Peer) {
+    let mut gateway = gateway(relay, dialect, "dev");
+    let mut client = relay.connect();
+    client.send(get("/dev/") + "\r\n");
+    gateway.expect(dialect.seen(&get("/dev/"), true));
+    gateway.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    client.expect("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    (client, gateway)
+}
+
+/// With nothing under way, a signal ends it at once and well.
+#[test]
+fn an_idle_relay_ends() {
+    let _watchdog = Watchdog::watch();
+    for signal in [Signal::TERM, Signal::INT] {
+        let relay = Process::relay(&["--drain", "1h"]);
+        let mut idle = relay.connect();
+        let mut parked = gateway(&relay, Dialect::Ptth, "dev");
+        relay.signal(signal);
+        parked.expect_gone();
+        idle.expect_gone();
+        let (status, _, complaints) = relay.ends();
+        assert_eq!(status.code(), Some(0), "{complaints}");
+        assert!(complaints.contains("once more stops at once"), "{complaints}");
+    }
+}
+
+/// Parked gateways are released, nobody is accepted any more, and the session under way finishes: exit code 0.
+#[test]
+fn a_signal_drains() {
+    let _watchdog = Watchdog::watch();
+    for dialect in BOTH {
+        let mut relay = Process::relay(&["--drain", "1h", "--park-wait", "1h"]);
+        let (mut client, mut busy) = in_session(&relay, dialect);
+        let mut parked = [gateway(&relay, dialect, "other"), gateway(&relay, dialect, "third")];
+        relay.signal(Signal::TERM);
+        for gateway in &mut parked {
+            gateway.expect_gone();
+        }
+        assert!(std::net::TcpStream::connect(relay.address()).is_err(), "it still accepts");
+        assert!(relay.runs(), "a session is under way");
+        busy.send("world");
+        client.expect("world");
+        client.expect_end();
+        busy.expect_gone();
+        drop((client, busy));
+        let (status, _, complaints) = relay.ends();
+        assert_eq!(status.code(), Some(0), "{complaints}");
+    }
+}
+
+/// A session that does not finish is ended when its time is up: exit code 0, and its client is not told that it has
+/// the whole.
+#[test]
+fn a_drain_has_an_end() {
+    let _watchdog = Watchdog::watch();
+    for dialect in BOTH {
+        let relay = Process::relay(&["--drain", "200ms"]);
+        let (mut client, mut gateway) = in_session(&relay, dialect);
+        relay.signal(Signal::TERM);
+        let (more, reset) = client.until_gone();
+        assert!(more.is_empty() && reset);
+        gateway.expect_gone();
+        let (status, _, complaints) = relay.ends();
+        assert_eq!(status.code(), Some(0), "{complaints}");
+    }
+}
+
+/// A second signal stops at once, whatever is under way: exit code 0.
+#[test]
+fn a_second_signal_stops_at_once() {
+    let _watchdog = Watchdog::watch();
+    for dialect in BOTH {
+        let relay = Process::relay(&["--drain", "1h"]);
+        let (mut client, mut gateway) = in_session(&relay, dialect);
+        relay.signal(Signal::TERM);
+        // Two signals at once may arrive as one.
+        relay.await_complaint("once more stops at once");
+        relay.signal(Signal::TERM);
+        let (more, reset) = client.until_gone();
+        assert!(more.is_empty() && reset);
+        gateway.expect_gone();
+        let (status, _, complaints) = relay.ends();
+        assert_eq!(status.code(), Some(0), "{complaints}");
+        assert!(complaints.contains("stopping at once"), "{complaints}");
+    }
+}
+
+/// A relay that was stopped leaves its port to the next one, also when connections were open.
+#[test]
+fn a_successor_gets_the_port() {
+    let _watchdog = Watchdog::watch();
+    let relay = Process::relay(&[]);
+    let address = relay.address().to_string();
+    let _session = in_session(&relay, Dialect::Ptth);
+    drop(relay);
+    let next = Process::at(&address);
+    assert_eq!(next.address().to_string(), address);
+    drop(in_session(&next, Dialect::Classic));
+}
