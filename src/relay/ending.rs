@@ -193,7 +193,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let client = self.sessions[s].client;
         match self.phase(s) {
             Phase::Reading => self.refuse(client, Refusal::HeadTimeout, false),
-            Phase::Waiting => self.waited_in_vain(s),
+            Phase::Waiting => self.waited_in_vain(s, None),
             // The gateway owes an answer, or room for the request.
             Phase::Asked if self.sessions[s].up.is_done() || !self.sessions[s].up.is_flushed() => {
                 let head_only = self.sessions[s].method == crate::http::Method::Head;
@@ -208,11 +208,12 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         }
     }
 
-    fn waited_in_vain(&mut self, s: u32) {
+    /// A client has waited for a gateway for as long as it may, or for as long as there is hope.
+    pub(super) fn waited_in_vain(&mut self, s: u32, refusal: Option<Refusal>) {
         let client = self.sessions[s].client;
         let domain = self.conns[client].domain;
         let busy = self.park[domain].gateways > 0;
-        let refusal = if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent };
+        let refusal = refusal.unwrap_or(if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent });
         let head = self.kept_head(s);
         self.stop_waiting(client);
         self.decline(client, &head, At::Kept, refusal);

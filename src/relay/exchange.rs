@@ -486,6 +486,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                         return;
                     }
                 }
+                Route::Wait(_) if self.is_ending() => {
+                    self.decline(client, &request.head, At::Kept, Refusal::ShuttingDown);
+                    return self.next_head(client);
+                }
                 Route::Wait(domain) => {
                     self.conns[client].deadline = 0;
                     return self.wait(client, domain, &request);

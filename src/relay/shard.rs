@@ -634,6 +634,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 State::Parked | State::Settling => self.close(slot),
                 State::Idle if conn.session != NONE => self.end_session(conn.session, false),
                 State::Idle => self.close(slot),
+                // Nobody registers any more, so nobody will come for them.
+                State::Client if self.phase(conn.session) == Phase::Waiting => {
+                    self.waited_in_vain(conn.session, Some(Refusal::ShuttingDown));
+                }
                 _ => {}
             }
         }

@@ -138,3 +138,16 @@ fn a_waiting_client_breaks_its_framing_and_waits_in_vain() {
     gateway.send(ok("fine"));
     other.expect(ok("fine"));
 }
+
+/// A relay that stops says so at once to clients that wait for a gateway: none will come any more.
+#[test]
+fn a_stopping_relay_keeps_nobody_waiting() {
+    let server = Server::start(Config { park_wait: Duration::from_secs(3600), ..config() });
+    drop(server.ptth("dev"));
+    server.await_parked(0);
+    let mut client = server.client(get("/dev/") + "\r\n");
+    eventually("the client waits", || server.held().sessions == 1);
+    server.relay().drain();
+    client.expect(Refusal::ShuttingDown.closing());
+    client.expect_end();
+}
