@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// Seeds that an optimised build runs; `RINGBACK_SEEDS` says otherwise.
 const SEEDS: u64 = 2000;
 /// Seeds that plain `cargo test` runs, which is many times slower.
-const SEEDS_UNOPTIMISED: u64 = 200;
+const SEEDS_UNOPTIMISED: u64 = 60;
 /// Lines of trace that a failure comes with; `RINGBACK_TRACE` says otherwise.
 const TRACE_LINES: u64 = 60;
 /// Threads that share them.
