@@ -82,6 +82,8 @@ const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
 const HEAT_NEEDED: u8 = 2;
 /// How long accepting rests after it failed, for want of descriptors mostly.
 const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
+/// How often a shard that has drained looks whether the others have.
+const DRAIN_LOOK_TICKS: u32 = (64 / TICK_MILLIS) as u32;
 /// How often admission forgets addresses.
 const SWEEP_TICKS: u32 = (5000 / TICK_MILLIS) as u32;
 
@@ -181,7 +183,14 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.run_again();
         self.run_timers();
         self.feed_starved();
-        Ok(!(self.conns.used() == 0 && (self.stopping || self.draining.is_some())))
+        Ok(!self.has_ended())
+    }
+
+    /// Whether nothing is left to do. A client may be on its way here from a shard that hears later of a drain, so
+    /// that draining takes all shards together; the drain's deadline ends it in any case.
+    fn has_ended(&self) -> bool {
+        let all_gone = || self.shared.connections.load(Relaxed) == 0;
+        self.conns.used() == 0 && (self.stopping || self.draining.is_some() && all_gone())
     }
 
     /// The back end, for whoever drives the shard.
@@ -218,6 +227,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             self.accept_pauses.iter().map(|pause| pause.until).min(),
             self.lost_domains.front().map(|&(lost, _)| lost + self.times.domain_memory),
             self.draining,
+            // The other shards' connections end without a word to this one.
+            self.draining.filter(|_| self.conns.used() == 0).map(|by| by.min(self.tick + DRAIN_LOOK_TICKS)),
         ];
         let next = next.into_iter().flatten().min()?;
         // The tick of a time is one more than the time's own count; see `tick`.

@@ -412,9 +412,10 @@ impl Client {
     fn cut_short<M>(&mut self, world: &World<M>, ledger: &mut Ledger, id: usize, reset: bool) {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
+        let needed = ledger.must_succeed(&ledger.exchanges[id]);
         let exchange = &mut ledger.exchanges[id];
         if live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some())
-            || exchange.domain >= ledger.domains
+            || exchange.domain >= ledger.domains && !ledger.ending
         {
             world.fault(&format!("{who}: the relay's own answer to {id} was cut"));
         }
@@ -448,7 +449,7 @@ impl Client {
         exchange.result = Some(if whole { "answered" } else { "cut" });
         // What was sent behind a request that is answered by something else than HTTP makes the gateway reset.
         let more_sent = live.raw.is_some() && live.places[live.at + 1].start < live.sent;
-        if ledger.calm && (!whole || reset && !more_sent) {
+        if needed && (!whole || reset && !more_sent) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()

@@ -72,6 +72,7 @@ pub fn exchange(random: &mut Random, domains: usize, calm: bool, may_tunnel: boo
         disturbed: false,
         reset: false,
         client_quits: false,
+        under_way: false,
         finished_at: None,
         result: None,
     }

@@ -69,6 +69,8 @@ pub struct Gateway {
     sent: usize,
     style: Style,
     leave: Leave,
+    /// It leaves no sooner.
+    stays_until: Millis,
     serving: Option<Serving>,
     retired: bool,
 }
@@ -95,6 +97,7 @@ impl Gateway {
             sent: 0,
             style: Style::AllAtOnce,
             leave: Leave::Stay,
+            stays_until: 0,
             serving: None,
             retired: false,
         }
@@ -142,8 +145,7 @@ impl Gateway {
             self.speaks_at = None;
             let idle = self.serving.is_none() && self.leave == Leave::Stay && self.sent == self.out.len();
             if idle && self.state == State::Serving {
-                self.out.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").bytes());
-                self.leave = Leave::Close;
+                self.speak(world, peer);
             }
         }
         let mut active = self.flush(world, peer, ledger);
@@ -156,6 +158,18 @@ impl Gateway {
         active
     }
 
+    /// Says something unasked. Its time is that of the first byte's sending: what cannot be sent is not said.
+    fn speak<M>(&mut self, world: &World<M>, peer: Peer) {
+        let now = world.now();
+        let news = format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").into_bytes();
+        if let Some(sent @ 1..) = world.send(peer, &news) {
+            (self.out, self.sent, self.leave) = (news, sent, Leave::Close);
+            // Its end would tell the relay of what it said, had the relay missed that.
+            self.stays_until = now + self.random.pick(&[0, 5000]);
+            world.wake_at(self.stays_until);
+        }
+    }
+
     fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
         self.peer = Some(world.connect(self.random.below(shards), 0));
         self.connection = ledger.connections;
@@ -164,7 +178,7 @@ impl Gateway {
         (self.inbox, self.eof, self.sent) = (Inbox::default(), false, 0);
         self.out = self.registration();
         self.style = Style::draw(&mut self.random, 1000);
-        self.leave = Leave::Stay;
+        (self.leave, self.stays_until) = (Leave::Stay, 0);
         (self.dies_at, self.speaks_at) = (None, None);
         if !ledger.calm {
             let soon = world.now() + self.random.below(3000) as Millis;
@@ -223,6 +237,9 @@ impl Gateway {
             };
             self.sent += sent;
             return sent > 0;
+        }
+        if world.now() < self.stays_until {
+            return false;
         }
         match std::mem::replace(&mut self.leave, Leave::Stay) {
             Leave::Stay => return false,
@@ -408,6 +425,10 @@ impl Gateway {
         let serving = self.serving.take().expect("serving");
         self.check_whole(world, ledger, &serving);
         (self.out, self.sent) = (Vec::new(), 0);
+        if !ledger.calm && self.random.chance(100) {
+            // More than was asked for, right behind the answer.
+            self.speak(world, self.peer.expect("connected"));
+        }
         true
     }
 

@@ -77,6 +77,8 @@ pub struct Exchange {
     pub reset: bool,
     /// Whether its client goes away before the end.
     pub client_quits: bool,
+    /// Whether a gateway had it, unharmed, when the relay was told to end: then it must still be finished.
+    pub under_way: bool,
     /// When the client had said everything, in a tunnel.
     pub finished_at: Option<u64>,
     /// What the client made of it.
@@ -135,12 +137,26 @@ impl Ledger {
         id
     }
 
+    /// The relay is told to end: notes what is under way.
+    pub fn begin_ending(&mut self) {
+        self.ending = true;
+        for exchange in &mut self.exchanges {
+            exchange.under_way = !exchange.reached.is_empty() && !exchange.disturbed && exchange.result.is_none();
+        }
+    }
+
+    /// Whether a request must succeed, as far as the relay is concerned.
+    pub fn must_succeed(&self, exchange: &Exchange) -> bool {
+        self.calm && (!self.ending || exchange.under_way)
+    }
+
     /// Enters the same request anew.
     pub fn again(&mut self, id: usize, random: &mut Random) -> usize {
         let mut exchange = self.exchanges[id].clone();
         exchange.reached.clear();
         (exchange.answered, exchange.disturbed, exchange.result) = (false, false, None);
         (exchange.client_quits, exchange.reset, exchange.finished_at) = (false, false, None);
+        exchange.under_way = false;
         self.enter(exchange, random)
     }
 }

@@ -17,6 +17,10 @@ const CLIENTS_DONE_BY: Millis = 3600 * 1000;
 const AT_REST_WITHIN: Millis = 15 * 60 * 1000;
 /// Passes without the clock going on: more means that a shard turns in circles.
 const PASSES_MAX: usize = 300_000;
+/// So many seeds in a thousand drain the relay while clients are busy.
+const DRAINED: u32 = 60;
+/// Longer than anything takes that is under way when a drain begins.
+const DRAIN: Duration = Duration::from_secs(600);
 
 struct Simulation {
     world: World<Letter>,
@@ -25,6 +29,8 @@ struct Simulation {
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
     ledger: Ledger,
+    /// When the relay is told to drain, in the middle of everything.
+    drains_at: Option<Millis>,
     passes: usize,
 }
 
@@ -48,6 +54,7 @@ fn config(random: &mut Random, tuning: &Tuning, calm: bool) -> Config {
         park_time: seconds(random.pick(&[1, 5, 30])),
         response_timeout: seconds(60),
         tunnel_idle: seconds(120),
+        drain: DRAIN,
         head_bytes_max: 1024,
         splice_min: random.pick(&[1000, 8 << 10, 64 << 10]),
         turn_bytes: 64 << 10,
@@ -82,11 +89,28 @@ impl Simulation {
         }
         let clients = (0..random.between(1, 8)).map(|n| Client::draw(n, &mut random, &mut ledger)).collect();
         world.note(|| format!("calm {calm}, {count} shards, {config:?}"));
-        Simulation { world, random, shards, gateways, clients, ledger, passes: 0 }
+        // Drawn apart, so that the other seeds are what they would be without.
+        let mut apart = Random::new(seed.rotate_left(32));
+        let from = if calm { 5000 } else { 0 };
+        let drains_at = apart.chance(DRAINED).then(|| from + apart.below(4000) as Millis);
+        world.wake_at(drains_at.unwrap_or(0));
+        Simulation { world, random, shards, gateways, clients, ledger, drains_at, passes: 0 }
+    }
+
+    /// Tells all shards to finish what they have begun, and to begin nothing.
+    fn drain(&mut self) {
+        self.world.note(|| "the relay is told to drain".into());
+        self.ledger.begin_ending();
+        for shard in 0..self.shards.len() {
+            self.world.post(shard, Letter::Drain);
+        }
     }
 
     /// Gives everybody a turn, in any order. True when something happened.
     fn pass(&mut self, skipping: u32) -> bool {
+        if self.drains_at.take_if(|at| *at <= self.world.now()).is_some() {
+            self.drain();
+        }
         let actors = self.clients.len() + self.gateways.len() + self.shards.len();
         let (first, mut active) = (self.random.below(actors), false);
         for n in 0..actors {
@@ -151,9 +175,12 @@ impl Simulation {
 
     /// Lets everybody go, one way or another, and sees that nothing is left.
     fn end(&mut self) {
-        let ending = self.random.below(3);
+        let drawn = self.random.below(3);
+        let ending = if self.ledger.ending { drawn.max(1) } else { drawn };
         self.world.note(|| format!("the end begins: {}", ["leave", "drain", "stop"][ending]));
+        self.drains_at = None;
         self.ledger.ending = ending > 0;
+        self.ledger.exchanges.iter_mut().for_each(|exchange| exchange.under_way = false);
         for shard in 0..self.shards.len() {
             match ending {
                 0 => {}

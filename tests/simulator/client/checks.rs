@@ -18,7 +18,8 @@ pub(super) fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &L
     if head.header("x-relay-error").is_some() {
         let unserved = exchange.domain >= ledger.domains;
         let failed = head.status() == 502 && ledger.hasty.contains(&exchange.domain);
-        let excused = if unserved { head.status() == 504 } else { !ledger.calm || failed };
+        let excused =
+            if unserved && !ledger.ending { head.status() == 504 } else { !ledger.must_succeed(exchange) || failed };
         if !excused || !matches!(head.status(), 502..=504) {
             fault(&format!("request {id} was refused without need: {}", exchange.describe()));
         }

@@ -155,7 +155,7 @@ impl Gateway {
         self.check_part(world, ledger, serving);
         let exchange = &ledger.exchanges[serving.id];
         let cut = serving.body.bytes.len() < exchange.len && (serving.tunnel || exchange.kind == Kind::Post);
-        let excused = exchange.client_quits || ledger.ending;
+        let excused = exchange.client_quits || ledger.ending && !exchange.under_way;
         if cut && (serving.body.is_done() || serving.tunnel) && !excused {
             world.fault(&format!("{}: request {} arrived cut", self.describe(), serving.id));
         }
