@@ -241,4 +241,4 @@ pub trait Io {
 }
 
 /// Most parts that one [`Io::send`] takes.
-pub const SEND_PARTS_MAX: usize = 64;
+pub const SEND_PARTS_MAX: usize = 24;

@@ -1,5 +1,6 @@
 //! The relay: one shard a core, and the threads they run on.
 
+mod arming;
 mod chunked;
 pub mod config;
 pub mod conn;
@@ -7,6 +8,7 @@ pub mod counters;
 pub mod directory;
 mod ending;
 mod exchange;
+mod forward;
 mod handover;
 mod heads;
 pub mod letter;
@@ -16,6 +18,7 @@ pub mod park;
 mod parts;
 mod pump;
 mod registration;
+mod reply;
 pub mod server;
 pub mod session;
 pub mod shard;

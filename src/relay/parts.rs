@@ -51,7 +51,9 @@ impl<'a> Parts<'a> {
 
     /// Appends the bytes in `from..to`, counted over all pieces, to `out`; none if that is backwards.
     pub fn copy(&self, from: usize, to: usize, out: &mut Vec<u8>) {
-        let to = to.max(from);
+        if from >= to {
+            return;
+        }
         let mut at = 0;
         for slice in self.slices() {
             let start = from.clamp(at, at + slice.len()) - at;
