@@ -37,6 +37,8 @@ fn a_gateway_that_never_reads() {
     {
         happens(&Config { session_idle: SOON, ..config() }, |server, dialect| {
             let gateway = server.gateway(dialect, "dev");
+            // Else the kernel takes tens of megabytes for it, ever more slowly.
+            socket2::SockRef::from(gateway.stream()).set_recv_buffer_size(64 << 10).unwrap();
             let mut client = server.client(format!("PUT /dev/ HTTP/1.1\r\nHost: relay\r\n{framing}"));
             let sender = client.split();
             let sending = thread::spawn(move || while sender.stream().write_all(&BLOCK).is_ok() {});
