@@ -48,12 +48,6 @@ const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
 /// Most completions that one turn takes; the others are there at once for the next.
 const BATCH: usize = 1024;
 
-/// So many events in a turn make a shard busy.
-const BUSY_BATCH: usize = 4;
-/// Most completions that a busy shard waits for.
-const WAIT_FOR_MOST: usize = 32;
-/// How long it waits for them.
-const MIN_WAIT_MICROS: u32 = 20;
 /// Scattered bytes up to this many are gathered here and sent as one piece: cheaper than what the kernel does with
 /// a list.
 const GATHER_BYTES: usize = 1024;
@@ -109,9 +103,6 @@ pub struct Uring<M> {
     epoch: Instant,
     now: Millis,
     mode: Mode,
-    /// Events of the last turn.
-    last_batch: usize,
-    can_wait_for_more: bool,
     _owner: std::marker::PhantomData<*const ()>,
 }
 
@@ -127,7 +118,6 @@ impl<M> Uring<M> {
         let _ = ring.submitter().register_ring_fd();
         let now = epoch.elapsed().as_millis() as Millis;
         let pipes = Pipes::new(sizes.pipes);
-        let can_wait_for_more = ring.params().is_feature_min_timeout();
         let mut uring = Uring {
             ring,
             pool,
@@ -138,8 +128,6 @@ impl<M> Uring<M> {
             epoch,
             now,
             mode,
-            last_batch: 0,
-            can_wait_for_more,
             _owner: std::marker::PhantomData,
         };
         uring.arm_wake();
@@ -149,17 +137,6 @@ impl<M> Uring<M> {
     /// Which flags the kernel took.
     pub fn mode(&self) -> Mode {
         self.mode
-    }
-
-    /// How many completions to wait for, and for how many microseconds before fewer will do.
-    ///
-    /// A busy shard that sleeps and wakes for every few completions spends its time on that. After a good batch it
-    /// waits a moment for the next to be as good (`IORING_FEAT_MIN_TIMEOUT`, 6.12); an idle one never waits.
-    fn patience(&self) -> (usize, u32) {
-        match self.last_batch {
-            batch if self.can_wait_for_more && batch >= BUSY_BATCH => ((batch / 2).min(WAIT_FOR_MOST), MIN_WAIT_MICROS),
-            _ => (1, 0),
-        }
     }
 
     fn arm_wake(&mut self) {
@@ -287,16 +264,13 @@ impl<M> Io for Uring<M> {
 
     fn turn(&mut self, until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
         self.pool.publish();
-        let (want, min_wait) = self.patience();
-        let arguments = types::SubmitArgs::new().min_wait_usec(min_wait);
         let outcome = match until {
-            None if min_wait == 0 => self.ring.submit_and_wait(1),
-            None => self.ring.submitter().submit_with_args(want, &arguments),
+            None => self.ring.submit_and_wait(1),
             Some(until) => {
                 // A deadline in the past still enters the kernel: deferred completions run only there.
                 let wait = Duration::from_millis(until.saturating_sub(self.now));
                 let timeout = types::Timespec::from(wait);
-                self.ring.submitter().submit_with_args(want, &arguments.timespec(&timeout))
+                self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
             }
         };
         if let Err(error) = outcome {
@@ -307,9 +281,7 @@ impl<M> Io for Uring<M> {
             }
         }
         self.now = self.epoch.elapsed().as_millis() as Millis;
-        let before = events.len();
         self.collect(events);
-        self.last_batch = events.len() - before;
         Ok(())
     }
 
