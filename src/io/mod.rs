@@ -185,14 +185,27 @@ pub trait Io {
 
     /// Receives at once what is there, at most one buffer. Not while a stream is armed: it may hold earlier bytes
     /// in events that are still to come.
-    fn recv(&mut self, fd: Fd) -> Received;
+    fn recv(&mut self, fd: Fd) -> Received {
+        self.recv_at_most(fd, usize::MAX)
+    }
+
+    /// The same, of at most `max` bytes: for what stands between two pieces of bulk.
+    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received;
 
     /// Sends at once as much of `parts`, in order, as there is room for; 0 when there is none.
     /// At most [`SEND_PARTS_MAX`] parts.
     ///
     /// # Errors
     /// The connection cannot send any more.
-    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize>;
+    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.send_with(fd, parts, false)
+    }
+
+    /// The same; `more` says that others follow at once, so that a small piece need not travel alone.
+    ///
+    /// # Errors
+    /// The connection cannot send any more.
+    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize>;
 
     /// The bytes in a buffer.
     fn bytes(&self, buf: &Buf) -> &[u8];

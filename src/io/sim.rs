@@ -158,7 +158,7 @@ impl<M> Io for Sim<M> {
         }
     }
 
-    fn recv(&mut self, fd: Fd) -> Received {
+    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "recv");
         state.forbid_stream(fd, "recv");
@@ -168,7 +168,7 @@ impl<M> Io for Sim<M> {
             _ if empty && state.random.chance(500) => Received::NoBuffers,
             Found::Bytes(_) if empty => Received::NoBuffers,
             Found::Bytes(there) => {
-                let len = Self::some_of(state, there.min(self.pool.size()));
+                let len = Self::some_of(state, there.min(self.pool.size()).min(max));
                 let conn = &mut state.conns[conn];
                 Received::Bytes(self.pool.lend(len, |out| conn.take(End::Near, out)))
             }
@@ -183,7 +183,7 @@ impl<M> Io for Sim<M> {
         received
     }
 
-    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], _more: bool) -> io::Result<usize> {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "send");
         if parts.len() > SEND_PARTS_MAX {

@@ -327,8 +327,9 @@ impl<M> Io for Uring<M> {
         self.push(entry.user_data(OP_CANCEL << 48));
     }
 
-    fn recv(&mut self, fd: Fd) -> Received {
+    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received {
         let Some(mut buf) = self.pool.take() else { return Received::NoBuffers };
+        buf.end = buf.end.min(u32::try_from(max).unwrap_or(u32::MAX));
         loop {
             match net::recv(borrow(fd), self.pool.bytes_mut(&mut buf), RecvFlags::DONTWAIT) {
                 Ok((0, _)) => {
@@ -348,9 +349,10 @@ impl<M> Io for Uring<M> {
         }
     }
 
-    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
         debug_assert!(parts.len() <= SEND_PARTS_MAX);
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        flags.set(SendFlags::MORE, more);
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut gathered = [0; GATHER_BYTES];
         let small = parts.len() > 1 && total <= GATHER_BYTES;

@@ -136,6 +136,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if conn.session != NONE {
             let session = &mut self.sessions[conn.session];
             let flow = if session.client == slot { &mut session.up } else { &mut session.down };
+            flow.unseen = whole;
             flow.full_reads = if whole { flow.full_reads.saturating_add(1) } else { 0 };
         }
     }

@@ -254,7 +254,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn look_behind_response(&mut self, s: u32) {
         let Session { gateway, ref down, .. } = self.sessions[s];
         let conn = &self.conns[gateway];
-        if (down.full_reads == 0 && !down.bulk && down.pipe.is_none()) || conn.flags & flag::EOF != 0 {
+        if !down.unseen || conn.flags & flag::EOF != 0 {
             return;
         }
         if conn.armed & armed::STREAM != 0 {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     http::Body,
-    io::{Io, Spliced},
+    io::{Io, Pipe, Received, Spliced},
 };
 use std::io::IoSlice;
 
@@ -34,6 +34,11 @@ enum Sent {
 const FULL_READS_OF_A_STREAM: u8 = 3;
 /// A splice that moves less than this shows that a stream has dried up.
 const SPLICE_DRY: usize = 4096;
+/// Chunks with less than this to go are received: what stands between them would cost more than splicing saves.
+const CHUNK_SPLICE_MIN: u64 = 16 << 10;
+/// What is received where one spliced chunk ends and the next begins: its line end and the next one's size, and
+/// little of its data.
+const BOUNDARY_BYTES: usize = 64;
 /// Most bytes asked for in one splice; a pipe holds no more.
 const SPLICE_MAX: usize = 1 << 20;
 
@@ -190,10 +195,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
 
     /// Whether a direction should be spliced from here on.
     fn is_worth_splicing(&mut self, s: u32, way: Way) -> bool {
-        let splice_min = self.config.splice_min;
+        let (splice_min, chunk_min) = (self.config.splice_min, self.chunk_splice_min());
         let flow = self.flow(s, way);
         match flow.body {
             Body::UntilClose => flow.full_reads >= FULL_READS_OF_A_STREAM,
+            Body::Chunked(_) => flow.full_reads > 0 && flow.body.opaque() >= chunk_min,
             _ => flow.full_reads > 0 && flow.body.opaque() >= splice_min,
         }
     }
@@ -229,11 +235,18 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         loop {
             let flow = self.flow(s, way);
             let opaque = flow.body.opaque();
-            if opaque == 0 {
-                return self.stop_splicing(s, way);
-            }
             if left == 0 {
                 return self.go_on_later(from);
+            }
+            if opaque == 0 {
+                if self.flow(s, way).body.is_done() {
+                    return self.stop_splicing(s, way);
+                }
+                if !self.cross_boundary(s, way, pipe) {
+                    return;
+                }
+                left = left.saturating_sub(BOUNDARY_BYTES);
+                continue;
             }
             let max = usize::try_from(opaque).unwrap_or(usize::MAX).min(SPLICE_MAX).min(left);
             let moved = match self.io.splice_in(source, pipe, max) {
@@ -252,6 +265,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             let flow = self.flow(s, way);
             flow.body.skip(moved as u64);
             flow.piped += moved;
+            flow.unseen = true;
             match self.drain_pipe(s, way) {
                 Sent::All if moved < SPLICE_DRY && self.flow(s, way).body == Body::UntilClose => {
                     self.touch(s);
@@ -263,6 +277,77 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 Sent::Refused => return self.refused(s, way),
             }
         }
+    }
+
+    fn chunk_splice_min(&self) -> u64 {
+        CHUNK_SPLICE_MIN.min(self.config.splice_min)
+    }
+
+    /// From one chunk to the next while splicing. False if splicing does not go on right now.
+    fn cross_boundary(&mut self, s: u32, way: Way, pipe: Pipe) -> bool {
+        let (from, to) = self.ends(s, way);
+        let (source, destination) = (self.conns[from].fd, self.conns[to].fd);
+        let buf = match self.io.recv_at_most(source, BOUNDARY_BYTES) {
+            Received::Bytes(buf) => buf,
+            Received::Nothing => return false,
+            Received::NoBuffers => {
+                self.starve(from);
+                return false;
+            }
+            Received::Eof => {
+                self.conns[from].flags |= flag::EOF;
+                return false;
+            }
+            Received::Failed => {
+                self.conns[from].flags |= flag::FAILED;
+                return false;
+            }
+        };
+        self.flow(s, way).unseen = buf.len() == BOUNDARY_BYTES;
+        let mut body = self.flow(s, way).body;
+        let whole = body.take(self.io.bytes(&buf)) == Ok(buf.len());
+        if !whole || body.opaque() < self.chunk_splice_min() {
+            // The end, an error, or small chunks: back to the ring, these bytes first.
+            self.append(from, buf);
+            self.stop_splicing(s, way);
+            self.pump(s, way);
+            return false;
+        }
+        // The next data are fetched before the boundary goes out, so that it does not travel alone.
+        let max = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX);
+        let moved = match self.io.splice_in(source, pipe, max) {
+            Spliced::Moved(moved) => moved,
+            Spliced::Failed => {
+                self.conns[from].flags |= flag::FAILED;
+                0
+            }
+            // An end is still there at the next look.
+            Spliced::Blocked | Spliced::Eof => 0,
+        };
+        body.skip(moved as u64);
+        let sent = self.io.send_with(destination, &[IoSlice::new(self.io.bytes(&buf))], moved > 0);
+        let rest = self.io.bytes(&buf)[*sent.as_ref().unwrap_or(&0)..].to_vec();
+        self.io.release(buf);
+        let flow = self.flow(s, way);
+        flow.body = body;
+        flow.piped += moved;
+        flow.unseen |= moved > 0;
+        flow.out.extend_from_slice(&rest);
+        if sent.is_err() {
+            self.refused(s, way);
+            return false;
+        }
+        self.touch(s);
+        if !rest.is_empty() {
+            self.want_room(to);
+            return false;
+        }
+        match self.drain_pipe(s, way) {
+            Sent::All => return true,
+            Sent::Blocked => self.want_room(to),
+            Sent::Refused => self.refused(s, way),
+        }
+        false
     }
 
     /// Back to ring buffers.

@@ -43,6 +43,8 @@ pub struct Flow {
     pub piped: usize,
     /// Whole buffers received in a row, the sign of a stream worth splicing.
     pub full_reads: u8,
+    /// The last receive or splice took no more than it asked for: the source may have more.
+    pub unseen: bool,
     /// Spliced rather than received.
     pub bulk: bool,
     /// The destination has been told that no more will come.
@@ -61,6 +63,7 @@ impl Flow {
             pipe: None,
             piped: 0,
             full_reads: 0,
+            unseen: false,
             bulk: false,
             ended: false,
             dead: false,

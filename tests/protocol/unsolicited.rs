@@ -70,6 +70,32 @@ fn a_surplus_behind_a_full_buffer_is_found() {
     }
 }
 
+/// The same behind a response that is spliced, by length and chunked: a splice stops exactly at the response's end, so
+/// that whatever is behind it is still in the socket.
+#[test]
+fn a_surplus_behind_a_spliced_response_is_found() {
+    let server = Server::start(Config { park_wait: Duration::from_millis(50), ..config() });
+    let body = "x".repeat(300_000);
+    let responses = [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n{0:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        ),
+    ];
+    for dialect in BOTH {
+        for response in &responses {
+            let mut gateway = server.gateway(dialect, "dev");
+            let mut client = server.client(format!("{0}\r\n{0}\r\n", get("/dev/")));
+            gateway.expect(dialect.seen(&get("/dev/"), true));
+            gateway.send(response.clone() + STALE);
+            client.expect(response);
+            client.expect(Refusal::GatewayAbsent.kept());
+        }
+    }
+    assert!(server.count(|counters| counters.spliced.value()) > 0, "nothing was spliced");
+}
+
 /// The same with another client waiting for the busy gateway.
 #[test]
 fn a_surplus_behind_a_full_buffer_never_reaches_a_waiting_client() {
