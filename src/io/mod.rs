@@ -222,6 +222,10 @@ pub trait Io {
     /// Buffers in the pool, and how many of them are free now.
     fn buffers(&self) -> (usize, usize);
 
+    /// Buffers that an immediate receive or a copy could have now. Fewer than are free where some of those stand in
+    /// the kernel's ring.
+    fn at_hand(&self) -> usize;
+
     /// A pipe from the pool, if one may be had.
     fn pipe(&mut self) -> Option<Pipe>;
 

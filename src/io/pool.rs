@@ -62,7 +62,8 @@ impl Pool {
     /// Maps the buffers and registers the ring that provides them.
     pub(super) fn new(submitter: &Submitter<'_>, buffers: u16, buffer_size: u32) -> io::Result<Pool> {
         assert!(buffers >= 4, "fewer than four buffers cannot carry two directions");
-        let ring_target = (buffers / 2).clamp(2, 256);
+        // The others are for immediate receives, and for what cannot be passed on at once.
+        let ring_target = (buffers / 4).clamp(2, 256);
         let ring_entries = ring_target.next_power_of_two();
         let entries = Mapping::new(usize::from(ring_entries) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(buffers) * buffer_size as usize)?;
@@ -156,6 +157,11 @@ impl Pool {
 
     pub(super) fn buffer_size(&self) -> usize {
         self.buffer_size as usize
+    }
+
+    /// Buffers neither on loan nor in the ring.
+    pub(super) fn at_hand(&self) -> usize {
+        self.at_hand.len()
     }
 
     /// Buffers altogether, and those not on loan.

@@ -223,6 +223,10 @@ impl<M> Io for Sim<M> {
         (self.pool.count(), self.pool.free())
     }
 
+    fn at_hand(&self) -> usize {
+        self.pool.free()
+    }
+
     fn pipe(&mut self) -> Option<Pipe> {
         self.pipes.lend()
     }

@@ -402,6 +402,10 @@ impl<M> Io for Uring<M> {
         self.pool.counts()
     }
 
+    fn at_hand(&self) -> usize {
+        self.pool.at_hand()
+    }
+
     fn pipe(&mut self) -> Option<Pipe> {
         self.pipes.take()
     }

@@ -266,8 +266,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if self.starved.is_empty() {
             return;
         }
-        let (_, free) = self.io.buffers();
-        for _ in 0..self.starved.len().min(free) {
+        for _ in 0..self.starved.len().min(self.io.at_hand()) {
             let Some(slot) = self.starved.pop_front() else { return };
             self.conns[slot].flags &= !flag::STARVED;
             self.advance(slot);

@@ -66,6 +66,8 @@ pub mod flag {
     pub const REGISTERED: u16 = 1024;
     /// Has bytes outside the pool.
     pub const STASHED: u16 = 2048;
+    /// A classic gateway in its domain's list of those that rest.
+    pub const RESTING: u16 = 4096;
     /// Was not counted for its address, having been one too many.
     pub const UNCOUNTED: u16 = 512;
 }

@@ -64,9 +64,16 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return self.end_session(s, true);
         }
         self.pump(s, Way::Up);
-        self.read_reply(s);
-        if matches!(self.phase(s), Phase::Asked | Phase::Answering | Phase::Tunnel) {
-            self.pump(s, Way::Down);
+        loop {
+            self.read_reply(s);
+            if matches!(self.phase(s), Phase::Asked | Phase::Answering | Phase::Tunnel) {
+                self.pump(s, Way::Down);
+            }
+            let session = &self.sessions[s];
+            let more = session.phase == Phase::Asked && session.down.is_flushed();
+            if !more || self.front(self.sessions[s].gateway).is_none() {
+                break;
+            }
         }
         if matches!(self.phase(s), Phase::Asked | Phase::Answering | Phase::Tunnel) {
             self.check_ends(s);
@@ -221,7 +228,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let keep_gateway = session.keep_gateway && sent_all && clean && !session.up.ended;
         let classic = g.is(flag::CLASSIC);
         self.release_pipes(s);
-        if classic && keep_gateway && keep_client && !unsure {
+        let domain = self.conns[gateway].domain;
+        let wanted = !self.park[domain].waiting.is_empty();
+        if classic && keep_gateway && keep_client && !unsure && !wanted {
+            self.conns[gateway].flags |= flag::RESTING;
+            self.park[domain].resting.push_back(&mut self.conns, gateway);
             self.sessions[s].reset();
             self.sessions[s].gateway = gateway;
             self.sessions[s].phase = Phase::Resting;
@@ -316,8 +327,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return false;
         }
         self.counters.unsolicited.bump();
+        let client = session.client;
         if self.may_retry(s) {
             self.retry(s);
+            // Only its gateway had an event: it may have to leave for another shard, or to wait.
+            self.settle(client);
         } else {
             let head_only = session.method == Method::Head;
             self.answer(session.client, Refusal::GatewayFailed, false, head_only);

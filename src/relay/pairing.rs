@@ -78,7 +78,9 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let gateway = self.sessions[s].gateway;
         let conn = &self.conns[gateway];
         let alive = !conn.has_input() && conn.flags & (flag::EOF | flag::FAILED) == 0;
-        if alive && self.park.find(hash, name) == Some(conn.domain) {
+        let same = self.park.find(hash, name) == Some(conn.domain);
+        self.rouse(gateway);
+        if alive && same {
             self.conns[slot].state = State::Client;
             if self.send_request(s, request, false) {
                 self.settle(gateway);
@@ -88,6 +90,31 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.drop_gateway(s);
         self.settle(gateway);
         false
+    }
+
+    /// A resting gateway is not at rest any more.
+    fn rouse(&mut self, gateway: u32) {
+        let conn = &mut self.conns[gateway];
+        if conn.is(flag::RESTING) {
+            conn.flags &= !flag::RESTING;
+            let domain = conn.domain;
+            self.park[domain].resting.unlink(&mut self.conns, gateway);
+        }
+    }
+
+    /// Somebody waits for a domain: the gateway that has rested longest is taken from its silent client, so that the
+    /// device comes back for the one that waits. A client that only keeps its connection must not lock others out.
+    fn end_a_rest(&mut self, domain: u32) {
+        let Some(gateway) = self.park[domain].resting.first() else { return };
+        let s = self.conns[gateway].session;
+        let client = self.sessions[s].client;
+        if self.phase(s) == Phase::Resting {
+            self.conns[client].session = NONE;
+            self.release_session(s);
+        } else {
+            self.drop_gateway(s);
+        }
+        self.settle(gateway);
     }
 
     /// Takes the gateway out of a session and closes it.
@@ -165,6 +192,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         conn.domain = domain;
         let first = self.park[domain].waiting.is_empty();
         self.park[domain].waiting.push_back(&mut self.conns, slot);
+        self.end_a_rest(domain);
         if first {
             let hash = self.park[domain].hash;
             self.shared.directory.wait(hash, self.number);
@@ -233,6 +261,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
 
     /// A gateway's connection leaves its domain. The domain is remembered for a while: the gateway may come back.
     pub(super) fn leave(&mut self, gateway: u32) {
+        self.rouse(gateway);
         let domain = std::mem::replace(&mut self.conns[gateway].domain, NONE);
         if self.conns[gateway].state == State::Parked {
             self.park[domain].parked.unlink(&mut self.conns, gateway);

@@ -16,6 +16,8 @@ pub struct Domain {
     pub parked: List,
     /// Waiting clients, the longest waiting first.
     pub waiting: List,
+    /// Classic gateways between two requests of the client that they are joined with, the longest resting first.
+    pub resting: List,
     /// Gateway connections, parked and busy.
     pub gateways: u32,
     /// Whether the directory says that this shard has it.
@@ -24,7 +26,7 @@ pub struct Domain {
     pub lost: u32,
 }
 
-const _: () = assert!(size_of::<Option<Domain>>() <= 56, "a domain's record must stay within its budget");
+const _: () = assert!(size_of::<Option<Domain>>() <= 64, "a domain's record must stay within its budget");
 
 /// A list of connections, linked through their slots.
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl Park {
             hash,
             parked: List::default(),
             waiting: List::default(),
+            resting: List::default(),
             gateways: 0,
             listed: false,
             lost: 0,

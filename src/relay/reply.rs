@@ -19,7 +19,8 @@ use crate::{
 impl<I: Io<Mail = Letter>> Shard<I> {
     /// Reads response heads: interim ones as they come, then the final one.
     pub(super) fn read_reply(&mut self, s: u32) {
-        while self.phase(s) == Phase::Asked {
+        // An interim response that the client has not taken yet holds the next one back.
+        while self.phase(s) == Phase::Asked && self.sessions[s].down.is_flushed() {
             let gateway = self.sessions[s].gateway;
             let Some(front) = self.front(gateway) else { return };
             let bytes = self.io.bytes(&front);

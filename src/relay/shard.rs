@@ -180,6 +180,11 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.run_again();
         self.run_timers();
         self.feed_starved();
+        debug_assert!(
+            self.conns.used() > 256 || self.forgotten().is_none(),
+            "slot {:?} is forgotten",
+            self.forgotten()
+        );
         Ok(!self.has_ended())
     }
 
@@ -188,6 +193,18 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn has_ended(&self) -> bool {
         let all_gone = || self.shared.connections.load(Relaxed) == 0;
         self.conns.used() == 0 && (self.stopping || self.draining.is_some() && all_gone())
+    }
+
+    /// A connection that nothing would ever come back to: nothing armed, in no list, no timer. There must be none. (A
+    /// joined gateway may be without, as long as its client is not.)
+    fn forgotten(&self) -> Option<(u32, State)> {
+        let mut slots = self.conns.numbers().map(|slot| (slot, &self.conns[slot]));
+        slots
+            .find(|(_, conn)| {
+                let kept = conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0 || conn.timer_at != 0;
+                !kept && !matches!(conn.state, State::Free | State::Gateway)
+            })
+            .map(|(slot, conn)| (slot, conn.state))
     }
 
     /// The back end, for whoever drives the shard.

@@ -41,8 +41,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
 
     /// Takes a connection's bytes out of the pool, if buffers are short.
     pub(super) fn make_room(&mut self, slot: u32) {
-        let (buffers, free) = self.io.buffers();
-        if free < buffers / 2 {
+        let (buffers, _) = self.io.buffers();
+        if self.io.at_hand() <= buffers / 4 {
             let bytes = self.take_input(slot);
             self.stash(slot, bytes);
         }

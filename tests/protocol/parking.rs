@@ -151,3 +151,28 @@ fn a_stopping_relay_keeps_nobody_waiting() {
     client.expect(Refusal::ShuttingDown.closing());
     client.expect_end();
 }
+
+/// A client that keeps its connection, and with it a device's only one, does not lock others out: the device is sent
+/// away, comes back, and serves the one that waits.
+#[test]
+fn a_silent_client_does_not_keep_a_device_for_itself() {
+    let server = Server::start(config());
+    let mut device = server.classic("dev");
+    let mut first = server.client(get("/dev/1") + "\r\n");
+    device.expect(Dialect::Classic.seen(&get("/dev/1"), true));
+    device.send(ok("one"));
+    first.expect(ok("one"));
+    let mut second = server.client(get("/dev/2") + "\r\n");
+    device.expect_gone();
+    let mut device = server.classic("dev");
+    device.expect(Dialect::Classic.seen(&get("/dev/2"), true));
+    device.send(ok("two"));
+    second.expect(ok("two"));
+    // The first has lost nothing but its device: its next request waits for its turn.
+    first.send(get("/dev/3") + "\r\n");
+    device.expect_gone();
+    let mut device = server.classic("dev");
+    device.expect(Dialect::Classic.seen(&get("/dev/3"), true));
+    device.send(ok("three"));
+    first.expect(ok("three"));
+}
