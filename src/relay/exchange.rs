@@ -84,6 +84,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn check_ends(&mut self, s: u32) {
         let session = &self.sessions[s];
         let (client, gateway, phase) = (session.client, session.gateway, session.phase);
+        if self.conns[client].is(flag::FAILED) {
+            // A splice has met it just now.
+            return self.end_session(s, true);
+        }
         if phase == Phase::Answering && session.down.is_done() {
             return self.complete(s);
         }
