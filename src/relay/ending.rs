@@ -11,7 +11,7 @@ use crate::{
     http::Refusal,
     io::{Armed, Half, Io},
 };
-use std::{io::IoSlice, sync::atomic::Ordering::Relaxed};
+use std::{io::IoSlice, sync::atomic::Ordering::SeqCst};
 
 impl<I: Io<Mail = Letter>> Shard<I> {
     /// Answers a client that has no session, or whose session ends with this answer.
@@ -143,7 +143,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         } else {
             self.io.close(fd);
         }
-        self.shared.connections.fetch_sub(1, Relaxed);
+        self.shared.connections.fetch_sub(1, SeqCst);
         self.uncount(slot);
         self.conns.remove(slot);
     }

@@ -9,7 +9,7 @@ use crate::{
     http::Refusal,
     io::{Armed, Io},
 };
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 
 impl<I: Io<Mail = Letter>> Shard<I> {
     /// Sends a client to another shard, as soon as nothing is armed for it here.
@@ -73,7 +73,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// A client comes from another shard.
     pub(super) fn arrived(&mut self, traveller: Traveller) {
         if self.is_stopping() {
-            self.shared.connections.fetch_sub(1, Relaxed);
+            self.shared.connections.fetch_sub(1, SeqCst);
             return self.io.close(traveller.fd);
         }
         let slot = self.conns.insert(traveller.fd, traveller.address, self.tick);

@@ -50,6 +50,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             self.counters.unsolicited.bump();
             return self.close(slot);
         }
+        if self.conns[slot].flags & (flag::EOF | flag::FAILED) != 0 {
+            // It ended behind its registration, and that was seen first.
+            return self.close(slot);
+        }
         self.counters.registered.bump();
         let domain = self.park.find_or_insert(hash, name);
         self.welcome(slot, domain, &registration);

@@ -25,7 +25,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
 };
 
@@ -33,14 +33,22 @@ use std::{
 pub struct Shared {
     /// Which shard has whom.
     pub directory: Directory,
-    /// Connections of all shards.
+    /// Connections of all shards, those on their way from one to another included.
     pub connections: AtomicUsize,
+    /// Shards that hand no client over any more: as many as `shards` once all have heard of a drain.
+    pub ending: AtomicUsize,
+    shards: usize,
 }
 
 impl Shared {
     /// What so many shards share.
     pub fn new(shards: usize) -> Shared {
-        Shared { directory: Directory::new(shards), connections: AtomicUsize::new(0) }
+        Shared {
+            directory: Directory::new(shards),
+            connections: AtomicUsize::new(0),
+            ending: AtomicUsize::new(0),
+            shards,
+        }
     }
 }
 
@@ -188,21 +196,33 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         Ok(!self.has_ended())
     }
 
-    /// Whether nothing is left to do. A client may be on its way here from a shard that hears later of a drain, so
-    /// that draining takes all shards together; the drain's deadline ends it in any case.
+    /// Whether nothing is left to do. A shard that has not heard of a drain yet may still send a client here, so that
+    /// draining takes all shards together; the drain's deadline ends it in any case.
     fn has_ended(&self) -> bool {
-        let all_gone = || self.shared.connections.load(Relaxed) == 0;
-        self.conns.used() == 0 && (self.stopping || self.draining.is_some() && all_gone())
+        let all_ending = || self.shared.ending.load(SeqCst) == self.shared.shards;
+        let all_gone = || self.shared.connections.load(SeqCst) == 0;
+        self.conns.used() == 0 && (self.stopping || self.draining.is_some() && all_ending() && all_gone())
     }
 
-    /// A connection that nothing would ever come back to: nothing armed, in no list, no timer. There must be none. (A
-    /// joined gateway may be without, as long as its client is not.)
+    /// A connection that nothing but a deadline would come back to: nothing armed, in no list. There must be none. A
+    /// client may be without while it waits for a gateway, or as long as its gateway is not; a gateway, as long as its
+    /// client is not.
     fn forgotten(&self) -> Option<(u32, State)> {
+        let kept = |slot: u32| {
+            let conn = &self.conns[slot];
+            conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0
+        };
+        let joined = |session: u32| {
+            let session = &self.sessions[session];
+            let other = session.gateway != NONE && kept(session.gateway);
+            other || (session.phase == Phase::Waiting && self.conns[session.client].timer_at != 0)
+        };
         let mut slots = self.conns.numbers().map(|slot| (slot, &self.conns[slot]));
         slots
-            .find(|(_, conn)| {
-                let kept = conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0 || conn.timer_at != 0;
-                !kept && !matches!(conn.state, State::Free | State::Gateway)
+            .find(|&(slot, conn)| match conn.state {
+                State::Free | State::Gateway => false,
+                State::Client => !kept(slot) && !joined(conn.session),
+                _ => !kept(slot),
             })
             .map(|(slot, conn)| (slot, conn.state))
     }
@@ -277,7 +297,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.counters.accepted.bump();
         let address = self.io.peer(fd).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let slot = self.conns.insert(fd, address, self.tick);
-        let total = self.shared.connections.fetch_add(1, Relaxed) + 1;
+        let total = self.shared.connections.fetch_add(1, SeqCst) + 1;
         let over = self.config.connections_max != 0 && total > self.config.connections_max;
         let denied = self.limits.admit(&self.conns[slot].address.clone(), self.tick).err();
         match denied {
@@ -376,6 +396,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             return;
         }
         self.draining = Some(self.tick + self.times.drain);
+        self.shared.ending.fetch_add(1, SeqCst);
         self.io.stop_accepting();
         for slot in self.conns.numbers() {
             let conn = &self.conns[slot];

@@ -178,3 +178,31 @@ fn mid_tunnel() {
         });
     }
 }
+
+/// A connection that ends right behind its registration, all of it sent behind a request and received while that is
+/// being answered: nobody is given it, and it is closed.
+#[test]
+fn registered_and_ended() {
+    happens(&patient(), |server, dialect| {
+        let registration = match dialect {
+            Dialect::Classic => classic_post("late"),
+            Dialect::Ptth => ptth_get("late", ""),
+        };
+        let mut gateway = server.gateway(dialect, "dev");
+        let mut client = server.connect();
+        // So many in quick succession that the relay receives ahead, and last the one with more behind it.
+        for (n, behind) in ["", "", "", "", "", &registration].into_iter().enumerate() {
+            client.send(get("/dev/") + "\r\n" + behind);
+            if !behind.is_empty() {
+                client.finish();
+            }
+            gateway.expect(dialect.seen(&get("/dev/"), n == 0));
+            gateway.send(ok("x"));
+            client.expect(ok("x"));
+        }
+        // A relay that had not looked as far ahead has welcomed it first.
+        client.until_gone();
+        let mut late = server.client(get("/late/") + "\r\n");
+        assert!(late.head().starts_with("HTTP/1.1 "), "an answer of the relay's own");
+    });
+}
