@@ -1,11 +1,11 @@
 //! `ringback relay`: the relay itself.
-use super::{check, failed, values};
+use super::{check, failed, report, values};
 use crate::{
     io::{probe, uring::Mode},
     relay::{Config, Relay},
 };
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
 };
 use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
@@ -13,7 +13,7 @@ use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
 /// Run a relay
 ///
 /// Gateways register and clients ask on the same port. SIGTERM or Ctrl-C stops accepting and lets sessions finish;
-/// a second one stops at once.
+/// a second one stops at once. SIGUSR1 makes each shard say on standard error what it holds and has done.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; may be repeated
@@ -192,7 +192,7 @@ pub fn run(args: Args) -> ExitCode {
         return failed(&refusal);
     }
     let open_files = probe::raise_open_files();
-    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+    let mut signals = match Signals::new([SIGINT, SIGTERM, SIGUSR1]) {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("cannot watch for signals: {error}")),
     };
@@ -206,6 +206,10 @@ pub fn run(args: Args) -> ExitCode {
         let ended = scope.spawn(|| wait_for_end(&relay, handle));
         let mut asked = false;
         for signal in signals.forever() {
+            if signal == SIGUSR1 {
+                eprint!("{}", report::lines(&relay));
+                continue;
+            }
             match asked {
                 false => eprintln!("ringback: stopping on {}; once more stops at once", name(signal)),
                 true => eprintln!("ringback: stopping at once"),

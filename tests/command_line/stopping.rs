@@ -119,3 +119,16 @@ fn a_successor_gets_the_port() {
     assert_eq!(next.address().to_string(), address);
     drop(in_session(&next, Dialect::Classic));
 }
+
+/// SIGUSR1 has each shard say what it holds, and ends nothing.
+#[test]
+fn it_says_what_it_holds() {
+    let _watchdog = Watchdog::watch();
+    let relay = Process::relay(&[]);
+    let (mut client, mut busy) = in_session(&relay, Dialect::Ptth);
+    relay.signal(Signal::USR1);
+    relay.await_complaint("shard 0: connections=2 parked=0 domains=1 sessions=1 ");
+    relay.await_complaint(" registered=1 requests=1 ");
+    busy.send("world");
+    client.expect("world");
+}
