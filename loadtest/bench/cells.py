@@ -147,20 +147,20 @@ def latency(bench, contender, seconds):
 def mixed(bench, contender, seconds):
     """500 small requests a second beside four downloads, and the downloads alone just before.
 
-    Small requests and downloads are asked for by two processes: what the one client does is no delay of the other's,
-    and the one that measures delays has the right of way on their common CPU.
+    Small requests and downloads are asked for, and answered, by processes of their own: what one does is no delay of
+    the other's, and those of the small requests, which measure delays, have the right of way on their common CPU.
     """
-    domains, rate = 32, 500
-    far = ("--domains", STREAMS, "--domain-offset", domains)
-    with contender.running(bench, gateways=domains + STREAMS) as setup:
-        alone = checked(load(bench, setup, "bulk", *far, connections=STREAMS, seconds=seconds))
-        streams = Load(bench, setup, "bulk", *far, connections=STREAMS, seconds=seconds + 1)
+    domains, streams, rate = who.SMALL_DOMAINS, who.BULK_DOMAINS, 500
+    far = ("--domains", streams, "--domain-offset", domains)
+    with contender.running(bench, gateways=2 * domains, domains=domains, bulk=streams, nice=-10) as setup:
+        alone = checked(load(bench, setup, "bulk", *far, connections=streams, seconds=seconds))
+        downloads = Load(bench, setup, "bulk", *far, connections=streams, seconds=seconds + 1)
         try:
             small = checked(load(bench, setup, "small", "--domains", domains, "--rate", rate,
                                  connections=domains, seconds=seconds, nice=-10))
-            beside = checked(streams.report())
+            beside = checked(downloads.report())
         finally:
-            streams.program.stop()
+            downloads.stop()
     took = small["latency_us"]
     return {"p50_us": took["p50"], "p99_us": took["p99"], "p99_9_us": took["p99_9"],
             "megabytes_per_second": beside["bulk_bytes_per_second"] / 1e6,
@@ -218,7 +218,7 @@ def shards(cpus, workload):
 CORE = (who.PTTH, who.CLASSIC, who.PIPE, who.NGINX, who.HAPROXY, who.RATHOLE)
 OURS = (who.PTTH, who.CLASSIC)
 BULKY = (who.PTTH, who.CLASSIC, who.PIPE, who.PIPE_SPLICE, who.NGINX, who.HAPROXY,
-         who.HAPROXY_SPLICE, who.RATHOLE)
+         who.HAPROXY_SPLICE, who.HAPROXY_TUNED, who.RATHOLE)
 
 # Workload: cells of it, each with its title, its function, and those it compares.
 WORKLOADS = {
@@ -241,8 +241,7 @@ WORKLOADS = {
     },
     "mixed": {
         "mixed": (f"500 small requests/s beside {STREAMS} downloads", mixed,
-                  (who.PTTH, who.CLASSIC, who.PIPE, who.PIPE_SPLICE, who.NGINX, who.HAPROXY,
-                   who.HAPROXY_SPLICE, who.RATHOLE)),
+                  (who.PTTH, who.CLASSIC, who.NGINX, who.HAPROXY, who.HAPROXY_SPLICE, who.HAPROXY_TUNED)),
     },
     "churn": {"churn": ("A client connection for each request", churn, CORE)},
     "storm": {"storm": (f"{PARKED} gateways come back at once", storm, OURS)},

@@ -10,14 +10,18 @@ from . import machine
 from .machine import REST_CPU, RELAY_CPU, Program, free_port
 
 OPEN_FILES = 19_900
+# Domains of their own for bulk beside small requests; those with a configuration send them to an origin of its own.
+SMALL_DOMAINS, BULK_DOMAINS = 32, 4
+BULK_PATHS = [f"/d{SMALL_DOMAINS + n}/" for n in range(BULK_DOMAINS)]
 
 
 class Setup:
     """A relay that is running: where clients connect to, and whose CPU counts."""
 
-    def __init__(self, target, pid):
+    def __init__(self, target, program):
         self.target = target
-        self.pid = pid
+        self.program = program
+        self.pid = program.pid
 
 
 class Bench:
@@ -27,10 +31,10 @@ class Bench:
         self.ringback, self.loadtest = machine.build()
         self.relay_args = shlex.split(os.environ.get("RINGBACK_RELAY_ARGS", ""))
 
-    def origin(self, stack, cpus=REST_CPU):
+    def origin(self, stack, cpus=REST_CPU, nice=0):
         """A plain server with the fleet's answers; gives its port."""
         port = free_port()
-        program = Program([self.loadtest, "origin", "--listen", f"127.0.0.1:{port}"], cpus)
+        program = Program([self.loadtest, "origin", "--listen", f"127.0.0.1:{port}"], cpus, nice=nice)
         stack.callback(program.stop)
         program.wait_port(port)
         return port
@@ -46,10 +50,10 @@ class Bench:
         program = Program(command, range(os.cpu_count()), env={"RUST_LOG": "warn"})
         stack.callback(program.stop)
         program.wait_port(port)
-        return Setup(f"127.0.0.1:{port}", program.pid)
+        return Setup(f"127.0.0.1:{port}", program)
 
     def fleet(self, stack, relay, dialect="ptth", gateways=10, domains=None, offset=0, cpus=REST_CPU,
-              net=None, seconds=120):
+              net=None, seconds=120, nice=0):
         """Gateways, all registered when this returns."""
         command = [self.loadtest, "fleet", "--relay", relay, "--dialect", dialect,
                    "--gateways", gateways, "--domains", domains or gateways,
@@ -57,7 +61,7 @@ class Bench:
         if net:
             command += ["--source-net", net]
         pipe = machine.subprocess.PIPE
-        program = Program(command, cpus, stdin=pipe, stdout=pipe)
+        program = Program(command, cpus, stdin=pipe, stdout=pipe, nice=nice)
         stack.callback(program.stop)
         program.ready = program.wait_line("ready", seconds)
         return program
@@ -71,11 +75,13 @@ class Ringback:
         self.label = f"ringback, {dialect}"
 
     @contextlib.contextmanager
-    def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, **_):
+    def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, bulk=0, nice=0, **_):
         with contextlib.ExitStack() as stack:
             setup = bench.relay(stack, cpus)
             net = 8 if gateways > 10_000 else None
-            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, net=net)
+            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, net=net, nice=nice)
+            if bulk:
+                bench.fleet(stack, setup.target, self.dialect, bulk, offset=domains or gateways, cpus=rest)
             yield setup
 
 
@@ -96,7 +102,7 @@ class Pipe:
             program = Program(command + ["--splice"] * self.splice, RELAY_CPU)
             stack.callback(program.stop)
             program.wait_port(port)
-            yield Setup(f"127.0.0.1:{port}", program.pid)
+            yield Setup(f"127.0.0.1:{port}", program)
 
 
 class Configured:
@@ -107,13 +113,14 @@ class Configured:
         with contextlib.ExitStack() as stack:
             self.install()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            origin, port = bench.origin(stack), free_port()
+            origin, port = bench.origin(stack, nice=options.get("nice", 0)), free_port()
+            bulk = bench.origin(stack) if options.get("bulk") else origin
             config = folder / "config"
-            config.write_text(self.config(port, origin, folder, options.get("tunnel", False)))
+            config.write_text(self.config(port, origin, bulk, folder, options.get("tunnel", False)))
             program = Program(self.command(config, folder), RELAY_CPU)
             stack.callback(program.stop)
             program.wait_port(port)
-            yield Setup(f"127.0.0.1:{port}", program.pid)
+            yield Setup(f"127.0.0.1:{port}", program)
 
 
 class Nginx(Configured):
@@ -127,7 +134,8 @@ class Nginx(Configured):
     def command(self, config, folder):
         return ["nginx", "-p", folder, "-c", config]
 
-    def config(self, port, origin, folder, tunnel):
+    def config(self, port, origin, bulk, folder, tunnel):
+        apart = "".join(f"location {path} {{ proxy_pass http://bulk; }} " for path in BULK_PATHS if bulk != origin)
         return f"""
 daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log /dev/null crit;
 worker_rlimit_nofile {OPEN_FILES};
@@ -139,14 +147,15 @@ http {{
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000;
                      keepalive_timeout 1h; }}
+  upstream bulk {{ server 127.0.0.1:{bulk}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 1h; }}
+  proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
+  proxy_request_buffering off; proxy_max_temp_file_size 0;
+  proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location / {{
-      proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_request_buffering off; proxy_max_temp_file_size 0;
-      proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
-    }}
+    location / {{ proxy_pass http://origin; }}
+    {apart}
   }}
 }}
 """
@@ -155,9 +164,10 @@ http {{
 class HAProxy(Configured):
     """HAProxy in HTTP mode; for tunnels, which its HTTP mode does not carry by path, in TCP mode."""
 
-    def __init__(self, splice=False):
+    def __init__(self, splice=False, pipe_bytes=None):
         self.splice = splice
-        self.label = "HAProxy, splice" if splice else "HAProxy"
+        self.pipe_bytes = pipe_bytes
+        self.label = "HAProxy" + ", splice" * splice + (f", {pipe_bytes >> 20} MiB pipes" if pipe_bytes else "")
 
     def install(self):
         machine.apt("haproxy", "haproxy")
@@ -165,15 +175,16 @@ class HAProxy(Configured):
     def command(self, config, folder):
         return ["haproxy", "-db", "-f", config]
 
-    def config(self, port, origin, folder, tunnel):
+    def config(self, port, origin, bulk, folder, tunnel):
         splice = "option splice-request\n  option splice-response" if self.splice else ""
+        apart = "" if bulk == origin else f"use_backend bulk if {{ path_beg {' '.join(BULK_PATHS)} }}"
         http = "" if tunnel else "option http-keep-alive\n  http-reuse always\n  option forwardfor"
         return f"""
 global
   nbthread 1
   maxconn 9500
   maxpipes 200
-  tune.pipesize 1048576
+  {f"tune.pipesize {self.pipe_bytes}" if self.pipe_bytes else ""}
 defaults
   mode {"tcp" if tunnel else "http"}
   timeout connect 10s
@@ -183,10 +194,14 @@ defaults
   {splice}
 frontend clients
   bind 127.0.0.1:{port} backlog 4096
+  {apart}
   default_backend origin
 backend origin
   {http}
   server origin 127.0.0.1:{origin} {"" if tunnel else "pool-max-conn -1"}
+backend bulk
+  {http}
+  server bulk 127.0.0.1:{bulk} {"" if tunnel else "pool-max-conn -1"}
 """
 
 
@@ -198,7 +213,7 @@ class Rathole(Configured):
     def install(self):
         self.program = machine.cargo_install("rathole", "rathole", "0.5.0", "server", "client")
 
-    def config(self, port, origin, folder, tunnel):
+    def config(self, port):
         return f"""
 [server]
 bind_addr = "127.0.0.1:{self.control}"
@@ -216,7 +231,7 @@ bind_addr = "127.0.0.1:{port}"
             self.install()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             origin, port, self.control = bench.origin(stack), free_port(), free_port()
-            (folder / "server.toml").write_text(self.config(port, origin, folder, False))
+            (folder / "server.toml").write_text(self.config(port))
             (folder / "client.toml").write_text(f"""
 [client]
 remote_addr = "127.0.0.1:{self.control}"
@@ -233,9 +248,18 @@ local_addr = "127.0.0.1:{origin}"
             stack.callback(client.stop)
             server.wait_port(port)
             machine.time.sleep(0.5)
-            yield Setup(f"127.0.0.1:{port}", server.pid)
+            yield Setup(f"127.0.0.1:{port}", server)
+
+
+def install():
+    """Fetches all that is compared, and what measures it."""
+    machine.apt("wrk", "wrk")
+    machine.apt("ip", "iproute2")
+    for contender in NGINX, HAPROXY, RATHOLE:
+        contender.install()
 
 
 PTTH, CLASSIC = Ringback("ptth"), Ringback("classic")
 PIPE, PIPE_SPLICE = Pipe(), Pipe(splice=True)
-NGINX, HAPROXY, HAPROXY_SPLICE, RATHOLE = Nginx(), HAProxy(), HAProxy(splice=True), Rathole()
+NGINX, HAPROXY, RATHOLE = Nginx(), HAProxy(), Rathole()
+HAPROXY_SPLICE, HAPROXY_TUNED = HAProxy(splice=True), HAProxy(splice=True, pipe_bytes=1 << 20)

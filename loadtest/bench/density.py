@@ -79,9 +79,9 @@ def parked(bench, _contender, _seconds, gateways=PARKED):
 
 def idle_clients(bench, contender, _seconds, clients=PARKED):
     """Kept-alive clients that have asked once and now keep silent."""
-    if isinstance(contender, who.HAProxy):
-        # Each of HAProxy's connections counts twice against its open files; it is asked for fewer.
-        clients = min(clients, 9_000)
+    if contender is not who.PTTH:
+        # They open a connection to the origin for each client that asks, and have no more open files than we.
+        clients //= 3
     with contender.running(bench, gateways=64) as setup:
         command = [bench.loadtest, "load", "--workload", "idle", "--target", setup.target,
                    "--domains", 64, "--source", "127.0.7.1", "--seconds", 6]

@@ -214,11 +214,16 @@ SETTING = """## How it was measured
   provided buffers; with *splice*: epoll and `splice(2)` through 1 MiB pipes.
 - nginx: one process, `keepalive 512` to the origin, HTTP/1.1, access log off, nothing spooled to disk, 64 KiB buffers.
 - HAProxy: `nbthread 1`, `http-reuse always`, no logs; with *splice*: `option splice-request`
-  and `splice-response`. Tunnels are carried in `mode tcp`, because its
+  and `splice-response`, through pipes of the size that it comes with, and once more with `tune.pipesize 1048576`, the size
+  of our own. Tunnels are carried in `mode tcp`, because its
   HTTP mode refuses `CONNECT` to a path. Debian's HAProxy 2.6 has no reverse HTTP (`rhttp` came with 2.9), so that is not compared.
 - rathole: one TCP service, no encryption, defaults otherwise.
 - Small requests at 64 and 256 connections: `wrk -t1`. Everything else: `ringback-loadtest load`, which checks every answer:
   the status, and that the body names the domain asked, or has the number of bytes asked for. `errors` counts what was wrong.
+- Everything runs in a network namespace of its own, with *cubic* as everybody's congestion control, Linux's own choice, whatever
+  this machine's is; cells named *-bbr* were measured with BBR, which paces every sender and costs all of them more.
+- Beside downloads, small requests have clients and backends of their own, with a higher priority than those of the downloads; nginx
+  and HAProxy send them to an origin of their own.
 - Open loop: requests are due by the clock, and latency counts from when a request was due, not from when it could be sent.
 - Idle gateways: the kernel's objects are counted with the gateways at a relay that only holds them, and again with ours; the difference
   is what ours waits with. Both ends of a connection are on this machine and in the sum.

@@ -1,5 +1,6 @@
 """Processes on this machine: started pinned, watched to the nanosecond, ended by their own id."""
 
+import ctypes
 import json
 import os
 import re
@@ -58,6 +59,24 @@ def cargo_install(program, crate, version, *features):
         if subprocess.run(base + options).returncode == 0:
             return path
     raise SystemExit(f"{crate} {version} cannot be built")
+
+
+def own_network(congestion_control):
+    """Puts this process, and what it starts from now on, into a network of its own: only loopback, no neighbours'
+    connections, and a congestion control that does not depend on how this machine is set up. What has to be fetched
+    must be there before. Without the right to do so everything stays in the machine's network, as it is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x4000_0000) != 0:  # CLONE_NEWNET
+        say(f"no network of its own: {os.strerror(ctypes.get_errno())}")
+        return
+    run("ip", "link", "set", "lo", "up")
+    Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(congestion_control)
+    # As in the machine's network: a storm must not be cut short by the queue.
+    Path("/proc/sys/net/core/somaxconn").write_text("4096")
+
+
+def congestion_control():
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
 def target_dir():
@@ -129,9 +148,11 @@ class Program:
                 break
         raise RuntimeError(f"{self.command} has not said {start!r}:\n{self.output()}")
 
-    def output(self):
-        self.log.seek(0)
-        return self.log.read()[-2000:]
+    def output(self, last=2000):
+        """The last characters of what it has written; all of them for None."""
+        # Not through our own descriptor's position, which is the process's, too.
+        text = os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
+        return text if last is None else text[-last:]
 
     def stop(self):
         """Ends the process and waits until its sockets are gone."""
@@ -199,5 +220,6 @@ def versions(ringback):
         "rathole": "0.5.0",
         "wrk": " ".join(first("wrk", "-v").split()[:2]),
         "kernel": first("uname", "-r"),
+        "congestion control": congestion_control(),
         "CPU": f"{cpu.group(1) if cpu else 'unknown'}, {os.cpu_count()} of them",
     }

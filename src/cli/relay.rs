@@ -112,6 +112,9 @@ pub struct Args {
     /// Connections that may wait to be accepted
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     backlog: i32,
+    /// TCP congestion control of the relay's own sockets: cubic, bbr, ... [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    congestion_control: Option<String>,
 }
 
 impl Args {
@@ -150,6 +153,7 @@ impl Args {
             tcp_keepalive: self.tcp_keepalive,
             tcp_user_timeout: self.tcp_user_timeout,
             backlog: self.backlog,
+            congestion_control: self.congestion_control,
         })
     }
 }

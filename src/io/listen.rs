@@ -4,20 +4,22 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 
 /// What accepted connections inherit from their listener: no system call a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct TcpOptions {
+pub struct TcpOptions<'a> {
     /// First keep-alive probe after this much silence; below what NATs and load balancers allow.
     pub keepalive: Duration,
     /// How long sent bytes may stay unacknowledged before the peer counts as dead (`TCP_USER_TIMEOUT`).
     pub user_timeout: Duration,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
+    /// Congestion control (`TCP_CONGESTION`); the system's choice if `None`.
+    pub congestion_control: Option<&'a str>,
 }
 
 /// Opens a listener at `address` with `SO_REUSEPORT`, so that each shard has its own.
 ///
 /// # Errors
 /// What the kernel says to socket, bind or listen.
-pub fn listen(address: SocketAddr, options: &TcpOptions) -> io::Result<(OwnedFd, SocketAddr)> {
+pub fn listen(address: SocketAddr, options: &TcpOptions<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -29,10 +31,24 @@ pub fn listen(address: SocketAddr, options: &TcpOptions) -> io::Result<(OwnedFd,
     let keepalive = TcpKeepalive::new().with_time(options.keepalive).with_interval(probe_every).with_retries(3);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    if let Some(name) = options.congestion_control {
+        rustix::net::sockopt::set_tcp_congestion(&socket, name)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok((socket.into(), bound))
+}
+
+/// Whether the kernel will not use a congestion control: why not, and those it has loaded.
+pub fn lacks_congestion_control(name: &str) -> Option<(io::Error, String)> {
+    let probe = || -> io::Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        Ok(rustix::net::sockopt::set_tcp_congestion(&socket, name)?)
+    };
+    let error = probe().err()?;
+    let loaded = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default();
+    Some((error, loaded.trim().to_owned()))
 }
 
 /// Whether somebody else listens at `address` already. `SO_REUSEPORT` would let a second relay of the same user

@@ -68,6 +68,8 @@ pub struct Config {
     pub tcp_user_timeout: Duration,
     /// Connections that may wait to be accepted.
     pub backlog: i32,
+    /// TCP congestion control of the relay's own sockets; the system's choice if `None`.
+    pub congestion_control: Option<String>,
 }
 
 impl Default for Config {
@@ -106,6 +108,7 @@ impl Default for Config {
             tcp_keepalive: seconds(45),
             tcp_user_timeout: seconds(30),
             backlog: 4096,
+            congestion_control: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     shard::{Shard, Shared},
 };
 use crate::io::{
-    listen::{TcpOptions, in_use, listen},
+    listen::{TcpOptions, in_use, lacks_congestion_control, listen},
     mail::{Inbox, Post, post_office},
     probe,
     uring::{Mode, Sizes, Uring},
@@ -29,6 +29,9 @@ pub enum StartError {
     /// Somebody else has the address, or it is not ours.
     #[error("cannot listen on {0}: {1}; {advice}", advice = listen_advice(.1))]
     Listen(SocketAddr, io::Error),
+    /// The kernel does not have that congestion control.
+    #[error("cannot use --congestion-control {0}: {1}; this kernel has loaded {2}, and `modprobe tcp_{0}` may load it")]
+    CongestionControl(String, io::Error, String),
     /// The CPU does not exist or may not be used.
     #[error("cannot run a shard on CPU {0}: {1}; usable CPUs are {usable}", usable = probe::list(&probe::available_cpus()))]
     Pin(usize, io::Error),
@@ -192,8 +195,18 @@ fn still_in_use(address: SocketAddr) -> Option<io::Error> {
 
 /// Listeners of each shard, and the addresses they share.
 fn bind(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), StartError> {
-    let options =
-        TcpOptions { keepalive: config.tcp_keepalive, user_timeout: config.tcp_user_timeout, backlog: config.backlog };
+    let congestion_control = config.congestion_control.as_deref();
+    if let Some(name) = congestion_control
+        && let Some((error, loaded)) = lacks_congestion_control(name)
+    {
+        return Err(StartError::CongestionControl(name.to_owned(), error, loaded));
+    }
+    let options = TcpOptions {
+        keepalive: config.tcp_keepalive,
+        user_timeout: config.tcp_user_timeout,
+        backlog: config.backlog,
+        congestion_control,
+    };
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
     for &wanted in &config.listen {

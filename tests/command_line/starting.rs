@@ -41,6 +41,13 @@ fn wrong_cores() {
     }
 }
 
+/// A congestion control that the kernel does not have is named together with those that it has.
+#[test]
+fn wrong_congestion_control() {
+    let arguments = ["relay", "--listen", "127.0.0.1:0", "--congestion-control", "carrier-pigeon"];
+    complains(&arguments, 1, &["--congestion-control carrier-pigeon", "reno"]);
+}
+
 /// Limits that contradict each other, or that cannot work.
 #[test]
 fn wrong_limits() {
