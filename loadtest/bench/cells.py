@@ -129,12 +129,13 @@ def latency(bench, contender, seconds):
     connections = 64
     if not hasattr(bench, "half_of_nginx"):
         with who.NGINX.running(bench) as setup:
-            report = checked(load(bench, setup, "small", "--domains", connections,
+            report = checked(load(bench, setup, "small", "--domains", 1,
                                   connections=connections, seconds=seconds))
             bench.half_of_nginx = round(report["requests_per_second"] / 2)
         machine.say(f"  half of nginx's saturation is {bench.half_of_nginx} requests/s")
-    with contender.running(bench, gateways=connections) as setup:
-        report = checked(load(bench, setup, "small", "--domains", connections,
+    # One domain with a pool, as the others have one origin that they keep connections to.
+    with contender.running(bench, gateways=connections + 16, domains=1) as setup:
+        report = checked(load(bench, setup, "small", "--domains", 1,
                               "--rate", bench.half_of_nginx, "--label", contender.label,
                               connections=connections, seconds=seconds))
     took = report["latency_us"]

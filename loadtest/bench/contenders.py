@@ -254,7 +254,6 @@ local_addr = "127.0.0.1:{origin}"
 def install():
     """Fetches all that is compared, and what measures it."""
     machine.apt("wrk", "wrk")
-    machine.apt("ip", "iproute2")
     for contender in NGINX, HAPROXY, RATHOLE:
         contender.install()
 

@@ -65,6 +65,7 @@ def own_network(congestion_control):
     """Puts this process, and what it starts from now on, into a network of its own: only loopback, no neighbours'
     connections, and a congestion control that does not depend on how this machine is set up. What has to be fetched
     must be there before. Without the right to do so everything stays in the machine's network, as it is."""
+    apt("ip", "iproute2")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x4000_0000) != 0:  # CLONE_NEWNET
         say(f"no network of its own: {os.strerror(ctypes.get_errno())}")

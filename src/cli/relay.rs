@@ -95,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = Config::default().gateways_per_domain)]
     gateways_per_domain: u32,
     /// Bodies with at least this much to go are spliced
-    #[arg(long, value_name = "BYTES", default_value = "64K", value_parser = values::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     splice_min: u64,
     /// Most bytes one connection moves before the others get their turn
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = values::bytes)]

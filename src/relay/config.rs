@@ -102,7 +102,7 @@ impl Default for Config {
             accepts_per_second: 0,
             registrations_per_second: 20_000,
             gateways_per_domain: 1024,
-            splice_min: 64 << 10,
+            splice_min: 16 << 10,
             turn_bytes: 1 << 20,
             held_buffers: 4,
             tcp_keepalive: seconds(45),
