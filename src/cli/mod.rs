@@ -10,6 +10,7 @@ mod demo;
 mod gateway;
 #[cfg(feature = "relay")]
 mod relay;
+#[cfg(feature = "relay")]
 mod report;
 #[cfg(feature = "gateway")]
 mod tunnel;
