@@ -183,7 +183,7 @@ def storm(bench, contender, seconds, gateways=PARKED):
     with contextlib.ExitStack() as stack:
         setup = bench.relay(stack)
         bench.fleet(stack, setup.target, contender.dialect, 2 * canaries, canaries, offset=gateways)
-        fleet = bench.fleet(stack, setup.target, contender.dialect, gateways, net=8)
+        fleet = bench.fleet(stack, setup.target, contender.dialect, gateways)
         first = int(fleet.ready.split()[2])
         machine.time.sleep(1)
         canary = Load(bench, setup, "storm", "--domains", canaries, "--domain-offset", gateways,

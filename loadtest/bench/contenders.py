@@ -53,13 +53,13 @@ class Bench:
         return Setup(f"127.0.0.1:{port}", program)
 
     def fleet(self, stack, relay, dialect="ptth", gateways=10, domains=None, offset=0, cpus=REST_CPU,
-              net=None, seconds=120, nice=0):
+              seconds=120, nice=0):
         """Gateways, all registered when this returns."""
         command = [self.loadtest, "fleet", "--relay", relay, "--dialect", dialect,
                    "--gateways", gateways, "--domains", domains or gateways,
                    "--domain-offset", offset, "--processes", -(-gateways // 6_000)]
-        if net:
-            command += ["--source-net", net]
+        if gateways > 1_000:
+            command += ["--source-net", machine.fresh_net()]
         pipe = machine.subprocess.PIPE
         program = Program(command, cpus, stdin=pipe, stdout=pipe, nice=nice)
         stack.callback(program.stop)
@@ -78,8 +78,7 @@ class Ringback:
     def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, bulk=0, nice=0, **_):
         with contextlib.ExitStack() as stack:
             setup = bench.relay(stack, cpus)
-            net = 8 if gateways > 10_000 else None
-            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, net=net, nice=nice)
+            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, nice=nice)
             if bulk:
                 bench.fleet(stack, setup.target, self.dialect, bulk, offset=domains or gateways, cpus=rest)
             yield setup

@@ -45,7 +45,7 @@ def hold(port):
 
 
 def kernel_bytes():
-    """Objects in use, and the total once it is still."""
+    """Bytes of the kernel's objects in use, once they are still."""
     machine.run("sync")
     return sum(settled(slab).values())
 
@@ -61,15 +61,15 @@ def parked(bench, _contender, _seconds, gateways=PARKED):
         stack.callback(program.stop)
         program.wait_port(port)
         before = kernel_bytes()
-        bench.fleet(stack, f"127.0.0.1:{port}", "ptth", gateways, net=8)
+        bench.fleet(stack, f"127.0.0.1:{port}", "ptth", gateways)
         held = kernel_bytes() - before
     machine.time.sleep(2)
     with contextlib.ExitStack() as stack:
         setup = bench.relay(stack)
         # The first gateways bring in what is paid for once.
-        bench.fleet(stack, setup.target, "ptth", 100, offset=gateways, net=9)
+        bench.fleet(stack, setup.target, "ptth", 100, offset=gateways)
         before, resident = kernel_bytes(), rss(setup.pid)
-        bench.fleet(stack, setup.target, "ptth", gateways, net=8)
+        bench.fleet(stack, setup.target, "ptth", gateways)
         machine.time.sleep(2)
         ours, user = kernel_bytes() - before, rss(setup.pid) - resident
     return {"user_bytes": user / gateways, "kernel_bytes": ours / gateways,
@@ -84,7 +84,7 @@ def idle_clients(bench, contender, _seconds, clients=PARKED):
         clients //= 3
     with contender.running(bench, gateways=64) as setup:
         command = [bench.loadtest, "load", "--workload", "idle", "--target", setup.target,
-                   "--domains", 64, "--source", "127.0.7.1", "--seconds", 6]
+                   "--domains", 64, "--source", f"127.0.{machine.fresh_net()}.1", "--seconds", 6]
         warm = Program(command[:-1] + [1, "--connections", 100])
         warm.process.wait(60)
         warm.stop()
@@ -93,7 +93,7 @@ def idle_clients(bench, contender, _seconds, clients=PARKED):
         try:
             program.wait_line("idle", 60)
             machine.time.sleep(2)
-            user, kernel = rss(setup.pid) - resident, sum(slab().values()) - before
+            user, kernel = rss(setup.pid) - resident, kernel_bytes() - before
             told = program.process.communicate(timeout=90)[0]
         finally:
             program.stop()

@@ -55,7 +55,7 @@ pub struct FleetArgs {
     /// CPU to run on
     #[arg(long)]
     pub core: Option<usize>,
-    /// Process p connects from the loopback address 127.0.<SOURCE_NET>.<p+1>
+    /// Process p connects from the loopback address 127.<storms so far>.<SOURCE_NET>.<p+1>
     #[arg(long)]
     pub source_net: Option<u8>,
     /// End after this many seconds [default: when killed]
@@ -153,7 +153,7 @@ fn start(args: &FleetArgs, per_process: usize, generation: usize, sender: &Sende
             .args(std::env::args_os().skip(1))
             .arg("--share")
             .args([first.to_string(), count.to_string()])
-            .env("RINGBACK_SHARE", process.to_string())
+            .env("RINGBACK_SHARE", format!("{} {}", generation % 256, process + 1))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -194,7 +194,8 @@ fn read_orders(sender: Sender<Event>) {
 
 /// The source address of this share, if the fleet spreads over several.
 pub fn source(args: &FleetArgs) -> Option<IpAddr> {
-    let share: u8 = std::env::var("RINGBACK_SHARE").ok()?.parse().ok()?;
-    let net = args.source_net?;
-    Some(IpAddr::from([127, 0, net, share.saturating_add(1)]))
+    let share = std::env::var("RINGBACK_SHARE").ok()?;
+    let (generation, process) = share.split_once(' ')?;
+    let (generation, process): (u8, u8) = (generation.parse().ok()?, process.parse().ok()?);
+    Some(IpAddr::from([127, generation, args.source_net?, process]))
 }
