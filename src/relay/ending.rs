@@ -212,7 +212,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     pub(super) fn waited_in_vain(&mut self, s: u32, refusal: Option<Refusal>) {
         let client = self.sessions[s].client;
         let domain = self.conns[client].domain;
-        let busy = self.park[domain].gateways > 0;
+        let busy = self.park[domain].gateways() > 0;
         let refusal = refusal.unwrap_or(if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent });
         let head = self.kept_head(s);
         self.stop_waiting(client);

@@ -35,7 +35,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let move_on = elsewhere != 0 && !was_moved;
         match here {
             // Busy here: wait, and let the other shards know.
-            Some(domain) if self.park[domain].gateways > 0 || !move_on => Route::Wait(domain),
+            Some(domain) if self.park[domain].gateways() > 0 || !move_on => Route::Wait(domain),
             _ if move_on => Route::Move(self.pick(elsewhere)),
             None if elsewhere != 0 => Route::Wait(self.park.find_or_insert(hash, name)),
             _ => Route::Nobody,
@@ -174,7 +174,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
 
     fn name_of(&self, domain: u32) -> DomainName {
         let domain = &self.park[domain];
-        DomainName { hash: domain.hash, name: domain.name.clone() }
+        DomainName { hash: domain.hash, name: domain.name().into() }
     }
 
     /// A client waits for a gateway of a domain: its head is kept outside the pool, its body stays unread.
@@ -219,7 +219,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         self.park[domain].waiting.unlink(&mut self.conns, slot);
         if self.park[domain].waiting.is_empty() {
             self.shared.directory.wait_no_more(self.park[domain].hash, self.number);
-            if self.park[domain].gateways == 0 && !self.park[domain].listed {
+            if !self.park[domain].is_listed() {
                 self.park.remove(domain);
             }
         }
@@ -251,10 +251,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     /// A gateway's connection joins its domain.
     pub(super) fn join(&mut self, gateway: u32, domain: u32) {
         let record = &mut self.park[domain];
-        record.gateways += 1;
         self.conns[gateway].domain = domain;
-        if !record.listed {
-            record.listed = true;
+        if record.gain() {
             self.shared.directory.gain(record.hash, self.number);
         }
     }
@@ -266,10 +264,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if self.conns[gateway].state == State::Parked {
             self.park[domain].parked.unlink(&mut self.conns, gateway);
         }
-        let record = &mut self.park[domain];
-        record.gateways -= 1;
-        if record.gateways == 0 {
-            record.lost = self.tick;
+        if self.park[domain].lose(self.tick) {
             self.lost_domains.push_back((self.tick, domain));
         }
     }
@@ -285,14 +280,14 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 continue;
             }
             let record = &mut self.park[domain];
-            if record.gateways > 0 || record.lost != lost || !record.listed {
+            if record.gone_since() != Some(lost) {
                 continue;
             }
             if record.waiting.is_empty() {
                 self.shared.directory.lose(record.hash, self.number);
                 self.park.remove(domain);
             } else {
-                record.lost = self.tick;
+                record.remember_from(self.tick);
                 self.lost_domains.push_back((self.tick, domain));
             }
         }

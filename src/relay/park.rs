@@ -5,11 +5,55 @@ use super::{
 };
 use hashbrown::HashTable;
 
+/// Longest name that stands in its domain's record and not in memory of its own.
+const SHORT_BYTES_MAX: usize = 22;
+
+/// A domain's name, lower case. Most are short: finding one is then one look into memory less, which at a relay full
+/// of seldom used domains is a look past the processor's caches.
+#[derive(Clone, Debug)]
+enum Name {
+    Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Long(Box<[u8]>),
+}
+
+impl Name {
+    fn new(name: &[u8]) -> Name {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        match bytes.get_mut(..name.len()) {
+            Some(short) => {
+                short.copy_from_slice(name);
+                Name::Short { len: name.len() as u8, bytes }
+            }
+            None => Name::Long(name.into()),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Name::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Name::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// What a shard has of a domain's gateways. The directory lists the shard from the first of them until the domain is
+/// forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// None so far: clients wait for the first.
+    Never,
+    /// So many connections, parked and busy.
+    Here(u32),
+    /// None since this tick.
+    GoneSince(u32),
+}
+
 /// A relay domain in one shard.
+// One cache line, and never parts of two.
+#[repr(align(64))]
 #[derive(Debug)]
 pub struct Domain {
-    /// Its name, lower case: kept once, however many gateways it has.
-    pub name: Box<[u8]>,
+    name: Name,
     /// Its hash in the directory.
     pub hash: u64,
     /// Parked gateways, the next to be used first.
@@ -18,15 +62,58 @@ pub struct Domain {
     pub waiting: List,
     /// Classic gateways between two requests of the client that they are joined with, the longest resting first.
     pub resting: List,
-    /// Gateway connections, parked and busy.
-    pub gateways: u32,
-    /// Whether the directory says that this shard has it.
-    pub listed: bool,
-    /// The tick at which its last gateway went; meaningful while `gateways` is 0.
-    pub lost: u32,
+    presence: Presence,
 }
 
 const _: () = assert!(size_of::<Option<Domain>>() <= 64, "a domain's record must stay within its budget");
+
+impl Domain {
+    /// Its name, lower case.
+    pub fn name(&self) -> &[u8] {
+        self.name.as_bytes()
+    }
+
+    /// Gateway connections, parked and busy.
+    pub fn gateways(&self) -> u32 {
+        match self.presence {
+            Presence::Here(count) => count,
+            Presence::Never | Presence::GoneSince(_) => 0,
+        }
+    }
+
+    /// Whether the directory lists this shard for it.
+    pub fn is_listed(&self) -> bool {
+        self.presence != Presence::Never
+    }
+
+    /// The tick since which it has been without gateways, if it ever had one.
+    pub fn gone_since(&self) -> Option<u32> {
+        match self.presence {
+            Presence::GoneSince(tick) => Some(tick),
+            Presence::Never | Presence::Here(_) => None,
+        }
+    }
+
+    /// A gateway's connection more. Whether the directory has to list this shard from now on.
+    pub fn gain(&mut self) -> bool {
+        let listed = self.is_listed();
+        self.presence = Presence::Here(self.gateways() + 1);
+        !listed
+    }
+
+    /// A gateway's connection less, at this tick. Whether it was the last.
+    pub fn lose(&mut self, tick: u32) -> bool {
+        let left = self.gateways() - 1;
+        self.presence = if left > 0 { Presence::Here(left) } else { Presence::GoneSince(tick) };
+        left == 0
+    }
+
+    /// It is without gateways still, and begins its time of being remembered anew.
+    pub fn remember_from(&mut self, tick: u32) {
+        debug_assert_eq!(self.gateways(), 0);
+        self.presence = Presence::GoneSince(tick);
+    }
+}
 
 /// A list of connections, linked through their slots.
 #[derive(Debug)]
@@ -101,7 +188,7 @@ pub struct Park {
 impl Park {
     /// A domain's record, by lower-case name.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<u32> {
-        self.by_name.find(hash, |&id| *self[id].name == *name).copied()
+        self.by_name.find(hash, |&id| self[id].name() == name).copied()
     }
 
     /// A domain's record, made if there is none.
@@ -110,14 +197,12 @@ impl Park {
             return id;
         }
         let domain = Domain {
-            name: name.into(),
+            name: Name::new(name),
             hash,
             parked: List::default(),
             waiting: List::default(),
             resting: List::default(),
-            gateways: 0,
-            listed: false,
-            lost: 0,
+            presence: Presence::Never,
         };
         let id = match self.vacant.pop() {
             Some(id) => {
@@ -134,7 +219,7 @@ impl Park {
     /// Forgets a domain that has neither gateways nor waiting clients.
     pub fn remove(&mut self, id: u32) {
         let Some(domain) = self.domains[id].take() else { return };
-        debug_assert!(domain.gateways == 0 && domain.waiting.is_empty() && domain.parked.is_empty());
+        debug_assert!(domain.gateways() == 0 && domain.waiting.is_empty() && domain.parked.is_empty());
         if let Ok(entry) = self.by_name.find_entry(domain.hash, |&other| other == id) {
             entry.remove();
         }
@@ -210,5 +295,35 @@ mod tests {
         park.remove(a);
         assert_eq!((park.find(1, b"a"), park.find(1, b"b"), park.len()), (None, Some(b), 1));
         assert_eq!(park.find_or_insert(2, b"c"), a);
+    }
+
+    /// Names on both sides of what a record has room for are found, and only whole.
+    #[test]
+    fn names_of_all_lengths() {
+        let mut park = Park::default();
+        let longest = [b'x'; 255];
+        let names: Vec<&[u8]> = (1..=255).map(|len| &longest[..len]).collect();
+        let ids: Vec<u32> = names.iter().map(|name| park.find_or_insert(7, name)).collect();
+        for (name, id) in names.iter().zip(ids) {
+            assert_eq!((park.find(7, name), park[id].name()), (Some(id), *name));
+        }
+        assert_eq!((park.len(), park.find(7, b"")), (255, None));
+    }
+
+    /// A domain is listed with its first gateway, and remembers when its last one went.
+    #[test]
+    fn gateways_come_and_go() {
+        let mut park = Park::default();
+        let id = park.find_or_insert(1, b"a");
+        let domain = &mut park[id];
+        assert_eq!((domain.gateways(), domain.is_listed(), domain.gone_since()), (0, false, None));
+        assert!(domain.gain());
+        assert!(!domain.gain());
+        assert!(!domain.lose(5));
+        assert_eq!((domain.gateways(), domain.is_listed(), domain.gone_since()), (1, true, None));
+        assert!(domain.lose(6));
+        assert_eq!((domain.gateways(), domain.is_listed(), domain.gone_since()), (0, true, Some(6)));
+        assert!(!domain.gain());
+        assert_eq!((domain.gateways(), domain.gone_since()), (1, None));
     }
 }

@@ -38,7 +38,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             self.counters.over_registration_rate.bump();
             return self.put_off(slot, RETRY_RATE_SECONDS);
         }
-        if most != 0 && known.is_some_and(|domain| self.park[domain].gateways >= most) {
+        if most != 0 && known.is_some_and(|domain| self.park[domain].gateways() >= most) {
             self.counters.over_domain.bump();
             return self.put_off(slot, RETRY_DOMAIN_SECONDS);
         }
