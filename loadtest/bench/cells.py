@@ -140,7 +140,7 @@ def latency(bench, contender, seconds):
                               connections=connections, seconds=seconds))
     took = report["latency_us"]
     return {"p50_us": took["p50"], "p99_us": took["p99"], "p99_9_us": took["p99_9"],
-            "requests_per_second": report["requests_per_second"],
+            "answered_per_second": report["requests_per_second"],
             "late_p99_us": report["lateness_us"]["p99"], "errors": report["errors"],
             "_percentiles": report["percentiles"]}
 

@@ -10,7 +10,8 @@ from . import machine
 METRICS = {
     "us_per_request": ("CPU µs/request", "{:.1f}", True),
     "requests_per_second": ("requests/s", "{:,.0f}", False),
-    "cpu_seconds_per_gb": ("CPU s/GB", "{:.2f}", True),
+    "answered_per_second": ("answered/s", "{:,.0f}", None),
+    "cpu_seconds_per_gb": ("CPU s/GB", "{:.3f}", True),
     "megabytes_per_second": ("MB/s", "{:,.0f}", False),
     "megabytes_per_second_alone": ("MB/s alone", "{:,.0f}", None),
     "kept": ("share of speed kept", "{:.2f}", False),
@@ -270,7 +271,7 @@ def write(data, loadtest, folder):
     }
     parts.append("## Cells")
     for name, cell in data["cells"].items():
-        parts.append(f"### {cell['title']}\n\n`{name}`, {cell['date']}, {cell['seconds']} s a round\n\n"
+        parts.append(f"### {cell['title']}\n\n`{name}`, {cell['date']}, {cell['ringback']}, {cell['seconds']} s a round\n\n"
                      + cell_table(cell) + "\n" + charts.get(name, ""))
     parts.append(SETTING.format(relay=machine.RELAY_CPU, rest=machine.REST_CPU, hours=2))
     (folder / "benchmarks.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")

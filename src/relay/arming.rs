@@ -12,6 +12,9 @@ use crate::io::{Armed, Buf, End, Io, Key, Received};
 pub(super) const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
 /// So many of them in a row.
 const HEAT_NEEDED: u8 = 2;
+/// A client that has asked its last is watched, for a reset, only after as long as this: most have their answer by then.
+const LAST_TICKS: u32 = 2;
+
 impl<I: Io<Mail = Letter>> Shard<I> {
     pub(super) fn received(&mut self, key: Key, buf: Buf, more: bool) {
         if !more {
@@ -207,7 +210,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             State::Client | State::Gateway => {
                 let session = &self.sessions[conn.session];
                 let flow = if session.client == slot { &session.up } else { &session.down };
-                !conn.has_input() && flow.is_flushed() && !flow.dead
+                !conn.has_input() && flow.is_flushed() && !flow.dead && !conn.is(flag::LAST)
             }
         }
     }
@@ -288,11 +291,25 @@ impl<I: Io<Mail = Letter>> Shard<I> {
             self.stop_stream(slot);
         }
     }
+
+    /// Does what becomes due without being a deadline.
+    pub(super) fn time_passes(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.is(flag::LAST) && conn.active + LAST_TICKS <= self.tick {
+            conn.flags &= !flag::LAST;
+            return self.settle(slot);
+        }
+        if conn.is(flag::HOT) && conn.active + 2 * HEAT_TICKS <= self.tick {
+            self.cool(slot);
+        }
+        self.schedule(slot);
+    }
 }
 
 /// The tick at which a connection must be looked at.
 fn due(conn: &Conn) -> Option<u32> {
     let cooling = conn.is(flag::HOT).then_some(conn.active + 2 * HEAT_TICKS);
+    let unwatched = conn.is(flag::LAST).then_some(conn.active + LAST_TICKS);
     let deadline = (conn.deadline != 0).then_some(conn.deadline);
-    [cooling, deadline].into_iter().flatten().min()
+    [cooling, unwatched, deadline].into_iter().flatten().min()
 }

@@ -70,6 +70,8 @@ pub mod flag {
     pub const RESTING: u16 = 4096;
     /// Was not counted for its address, having been one too many.
     pub const UNCOUNTED: u16 = 512;
+    /// A client that has asked its last request, all of it. Nothing is armed for it until it has waited for a while.
+    pub const LAST: u16 = 8192;
 }
 
 /// A connection. The hot fields come first; 72 bytes make 14 to a kilobyte.

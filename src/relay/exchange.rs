@@ -260,8 +260,22 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         if keep_client {
             self.next_request(client);
         } else {
-            self.linger(client);
+            self.part_from(client);
         }
+    }
+
+    /// A client has its answer, and there will be no other. Who has asked for that and has sent nothing since needs no
+    /// lingering: no byte of its own can turn the end of the answer into a reset.
+    fn part_from(&mut self, client: u32) {
+        let conn = &self.conns[client];
+        if conn.is(flag::LAST) && !conn.has_input() && !conn.busy() {
+            match self.io.recv(conn.fd) {
+                Received::Nothing | Received::Eof | Received::Failed => return self.close(client),
+                Received::Bytes(buf) => self.io.release(buf),
+                Received::NoBuffers => {}
+            }
+        }
+        self.linger(client);
     }
 
     /// Where a response ends with a full buffer, or was spliced, what the gateway sent behind it is still in the

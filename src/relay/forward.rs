@@ -148,6 +148,10 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let conn = &mut self.conns[client];
         conn.flags &= !flag::HANDED_OVER;
         conn.deadline = self.tick + time;
+        if done && !head.keep_alive && !head.upgrade && !conn.busy() {
+            conn.flags |= flag::LAST;
+            conn.active = self.tick;
+        }
         if blocked {
             self.want_room(self.sessions[s].gateway);
         }

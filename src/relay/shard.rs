@@ -3,7 +3,6 @@
 //! The shard is a state machine behind an [`Io`]: it never blocks, never sleeps, and knows no sockets, so that the
 //! simulator can drive it in every order that the kernel might.
 use super::{
-    arming::HEAT_TICKS,
     config::Config,
     conn::{Conns, NONE, State, armed, flag},
     counters::Counters,
@@ -210,7 +209,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     fn forgotten(&self) -> Option<(u32, State)> {
         let kept = |slot: u32| {
             let conn = &self.conns[slot];
-            conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0
+            let unwatched = conn.is(flag::LAST) && conn.timer_at != 0;
+            conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0 || unwatched
         };
         let joined = |session: u32| {
             let session = &self.sessions[session];
@@ -340,10 +340,7 @@ impl<I: Io<Mail = Letter>> Shard<I> {
                 self.settle(slot);
                 continue;
             }
-            if conn.is(flag::HOT) && conn.active + 2 * HEAT_TICKS <= self.tick {
-                self.cool(slot);
-            }
-            self.schedule(slot);
+            self.time_passes(slot);
         }
         self.forget_domains();
         self.resume_accepting();

@@ -60,6 +60,47 @@ fn awaiting_the_response() {
     }
 }
 
+/// Awaiting the response to its last request: though nothing more can come from it, its reset is noticed and the gateway
+/// ends its work.
+#[test]
+fn awaiting_the_last_response() {
+    happens(&config(), |server, dialect| {
+        let mut gateway = server.gateway(dialect, "dev");
+        let client = server.client(get("/dev/") + "Connection: close\r\n\r\n");
+        gateway.head();
+        client.reset();
+        gateway.until_gone();
+    });
+}
+
+/// With the response to its last request it gets all of it and then the end, though it has sent since what nobody asked for.
+#[test]
+fn surplus_behind_the_last_request() {
+    for surplus in ["", "\r\n", "GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n"] {
+        happens(&config(), |server, dialect| {
+            let mut gateway = server.gateway(dialect, "dev");
+            let mut client = server.client(get("/dev/") + "Connection: close\r\n\r\n");
+            gateway.head();
+            client.send(surplus);
+            gateway.send(ok("x"));
+            let answer = client.rest();
+            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\nx"), "{}", show(&answer));
+        });
+    }
+}
+
+/// Behind the response to its last request its place is free at once: its own end is not waited for.
+#[test]
+fn after_the_last_response() {
+    let server = Server::start(Config { linger: Duration::from_secs(3600), ..config() });
+    let mut gateway = server.ptth("dev");
+    let mut client = server.client(get("/dev/") + "Connection: close\r\n\r\n");
+    gateway.head();
+    gateway.send(ok("x"));
+    assert!(client.rest().ends_with(b"\r\n\r\nx"));
+    eventually("its place is free", || server.held().connections == 1);
+}
+
 /// In the middle of a response that is larger than everything in between.
 #[test]
 fn mid_response() {
