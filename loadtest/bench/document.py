@@ -200,7 +200,7 @@ INTRO = """# Benchmarks
 Written by `scripts/compare`; the numbers of every round are in [benchmarks.json](benchmarks.json).
 
 Each figure is the median of {rounds} rounds with the lowest and the highest behind it. The rounds are interleaved: every
-contender has its turn before the first has its second. The best of a column is **bold**, whoever it is; the bare pipe
+contender has its turn before the first has its second, in another order each time. The best of a column is **bold**, whoever it is; the bare pipe
 parses nothing, chooses nothing and is no relay, so it is the floor and does not compete. CPU is what the
 relay's own process has used, to the nanosecond, from `/proc/PID/task/*/schedstat`; the kernel's work on its behalf is in it.
 """
