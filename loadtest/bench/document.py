@@ -199,8 +199,8 @@ INTRO = """# Benchmarks
 
 Written by `scripts/compare`; the numbers of every round are in [benchmarks.json](benchmarks.json).
 
-Each figure is the median of {rounds} rounds with the lowest and the highest behind it. The rounds are interleaved: every
-contender has its turn before the first has its second, in another order each time. The best of a column is **bold**, whoever it is; the bare pipe
+Each figure is the median of a cell's rounds with the lowest and the highest behind it. The rounds are interleaved: every
+contender has its turn before the first has its second. The best of a column is **bold**, whoever it is; the bare pipe
 parses nothing, chooses nothing and is no relay, so it is the floor and does not compete. CPU is what the
 relay's own process has used, to the nanosecond, from `/proc/PID/task/*/schedstat`; the kernel's work on its behalf is in it.
 """
@@ -254,9 +254,7 @@ def write(data, loadtest, folder):
     """Writes the document, its charts and its numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmarks.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    rounds = max((len(found) for cell in data["cells"].values() for found in cell["rounds"].values()),
-                 default=0)
-    parts = [INTRO.format(rounds=rounds)]
+    parts = [INTRO]
     parts.append("| | |\n|---|---|\n" + "\n".join(f"| {k} | {v} |" for k, v in data["versions"].items()))
     parts.append("## What had to be shown\n\nRatios are the median of the rounds' own ratios.\n\n"
                  + verdicts(data))
@@ -271,7 +269,8 @@ def write(data, loadtest, folder):
     }
     parts.append("## Cells")
     for name, cell in data["cells"].items():
-        parts.append(f"### {cell['title']}\n\n`{name}`, {cell['date']}, {cell['ringback']}, {cell['seconds']} s a round\n\n"
+        parts.append(f"### {cell['title']}\n\n`{name}`, {cell['date']}, {cell['ringback']}, "
+                     f"{max(map(len, cell['rounds'].values()), default=0)} rounds of {cell['seconds']} s\n\n"
                      + cell_table(cell) + "\n" + charts.get(name, ""))
     parts.append(SETTING.format(relay=machine.RELAY_CPU, rest=machine.REST_CPU, hours=2))
     (folder / "benchmarks.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
