@@ -148,7 +148,8 @@ impl<I: Io<Mail = Letter>> Shard<I> {
         let conn = &mut self.conns[client];
         conn.flags &= !flag::HANDED_OVER;
         conn.deadline = self.tick + time;
-        if done && !head.keep_alive && !head.upgrade && !conn.busy() {
+        let tunnel = head.upgrade || head.method == Method::Connect;
+        if done && !head.keep_alive && !tunnel && !conn.busy() {
             conn.flags |= flag::LAST;
             conn.active = self.tick;
         }
