@@ -4,13 +4,10 @@
 //! devices and at one that is full: 18,000 domains, asked for in no order, so that neither names nor slots are in the
 //! processor's caches as they would be if one device were asked over and over.
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringback::{
-    io::Fd,
-    relay::{
-        conn::Conns,
-        directory::Directory,
-        park::{List, Park},
-    },
+use ringback::relay::{
+    conn::Conns,
+    directory::Directory,
+    park::{List, Park},
 };
 use std::{
     hint::black_box,
@@ -64,7 +61,7 @@ fn find(c: &mut Criterion) {
 /// Connections, and the numbers of their slots.
 fn connections(count: usize) -> (Conns, Vec<u32>) {
     let mut conns = Conns::default();
-    let slots = (0..count).map(|n| conns.insert(Fd(n as i32), IpAddr::V4(Ipv4Addr::LOCALHOST), 1)).collect();
+    let slots = (0..count).map(|_| conns.insert(None, IpAddr::V4(Ipv4Addr::LOCALHOST), 1)).collect();
     (conns, slots)
 }
 
@@ -110,7 +107,7 @@ fn storm(c: &mut Criterion) {
             || (Park::default(), Conns::default()),
             |(mut park, mut conns)| {
                 for name in &names {
-                    let slot = conns.insert(Fd(0), IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+                    let slot = conns.insert(None, IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
                     let id = park.find_or_insert(directory.hash(name), name);
                     conns[slot].domain = id;
                     park[id].parked.push_back(&mut conns, slot);

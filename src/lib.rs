@@ -10,7 +10,8 @@
 //! - [`http`]: heads, framing, relay domains and canned answers, as pure functions of bytes.
 //! - [`io`]: the only door to the kernel and the only unsafe code: the `Io` trait, its io_uring back end, and
 //!   the simulated one that the tests drive from a seed.
-//! - [`relay`]: one shard a core: connections, the park, the directory, sessions, limits, timers.
+//! - [`transport`]: what carries a connection's bytes: plain TCP.
+//! - [`relay`]: one shard per core: connections, the park, the directory, sessions, limits, timers.
 //! - [`gateway`]: the program that runs beside the device, and the tunnel client (tokio, portable).
 //! - [`cli`]: one file a command.
 #![deny(unsafe_code)]
@@ -24,3 +25,5 @@ pub mod http;
 pub mod io;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "relay")]
+pub mod transport;

@@ -2,7 +2,8 @@
 //!
 //! `framing`, `conn` and `runtime` are what the rest stands on; `answer` is the program behind `origin` and
 //! `fleet` (whose processes are `gateway`s); `load` is the client; `pipe` and `splice` are the floor every
-//! relay is compared with; `watch` reads what a relay's process has used; `chart` draws.
+//! relay is compared with; `polite` is a client beside the `rude` peers; `watch` reads what a relay's process has
+//! used; `chart` draws.
 #![deny(unsafe_code)]
 
 mod answer;
@@ -14,6 +15,8 @@ mod gateway;
 mod load;
 mod origin;
 mod pipe;
+mod polite;
+mod rude;
 mod runtime;
 mod splice;
 mod watch;
@@ -41,6 +44,10 @@ enum Command {
     Origin(origin::OriginArgs),
     /// Clients that measure
     Load(Box<load::LoadArgs>),
+    /// A client that sends one small request at a time, and says how long it waited
+    Polite(polite::PoliteArgs),
+    /// Peers that keep the relay as busy as they can
+    Rude(rude::RudeArgs),
     /// Draw what was measured
     Chart(chart::ChartArgs),
 }
@@ -51,6 +58,8 @@ fn main() -> ExitCode {
         Command::Fleet(args) => fleet::run(&args),
         Command::Origin(args) => origin::run(&args),
         Command::Load(args) => load::run(*args),
+        Command::Polite(args) => polite::run(&args),
+        Command::Rude(args) => rude::run(&args),
         Command::Chart(args) => chart::run(&args),
     };
     match result {

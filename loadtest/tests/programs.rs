@@ -104,6 +104,33 @@ fn another_domains_answer_is_told_to_be_wrong() {
 }
 
 #[test]
+fn a_polite_client_is_answered_beside_rude_ones() {
+    let (_origin, origin) = start(&["origin", "--listen", "127.0.0.1:0"]);
+    for kind in ["refused", "drips", "storm"] {
+        let mut rude = Command::new(PROGRAM)
+            .args(["rude", kind, "--target", &origin, "--seconds", "60"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(rude.stdout.take().unwrap());
+        let mut rude = Running(rude);
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "{kind}");
+        let polite = Command::new(PROGRAM).args(["polite", "--target", &origin, "--seconds", "0.3"]).output().unwrap();
+        let waits: serde_json::Value = serde_json::from_slice(&polite.stdout).unwrap();
+        assert_eq!(waits["errors"], 0, "{kind}: {waits}");
+        assert!(waits["samples"].as_u64().unwrap() > 0, "{kind}: {waits}");
+        // It ends when it is told to, long before its time.
+        drop(rude.0.stdin.take());
+        line.clear();
+        said.read_line(&mut line).unwrap();
+        assert!(line.starts_with("done "), "{kind}: {line}");
+    }
+}
+
+#[test]
 fn a_ptth_gateway_registers_answers_many_requests_and_comes_back() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = relay.local_addr().unwrap().to_string();

@@ -42,6 +42,15 @@ pub struct Args {
     /// Longest wait for a connection to the relay or to the target
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub connect_timeout: Duration,
+    /// How long the target may take to begin its response
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
+    pub response_timeout: Duration,
+    /// How long the body of a request or response may stand still, or a tunnel be silent that one side has ended
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
+    pub idle_timeout: Duration,
+    /// How long a tunnel may be silent
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration)]
+    pub tunnel_idle: Duration,
     /// How long a surplus connection must have been unneeded before it is closed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub surplus_after: Duration,
@@ -57,6 +66,9 @@ pub fn run(args: Args) -> ExitCode {
         key: key(args.key),
         strip_prefix: args.strip_prefix,
         connect_timeout: args.connect_timeout,
+        response_timeout: args.response_timeout,
+        idle_timeout: args.idle_timeout,
+        tunnel_idle: args.tunnel_idle,
         surplus_after: args.surplus_after,
         ..Config::new(args.relay, args.domain, args.target)
     };

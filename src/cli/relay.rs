@@ -2,7 +2,10 @@
 use super::{check, failed, report, values};
 use crate::{
     io::{probe, uring::Mode},
-    relay::{Config, Relay},
+    relay::{
+        Config, Relay,
+        config::{GoneClients, Network},
+    },
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGUSR1},
@@ -25,10 +28,10 @@ pub struct Args {
     /// Bytes of a buffer: the most that is received at once
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     buffer_size: u64,
-    /// Buffers a core
+    /// Buffers per core
     #[arg(long, value_name = "N", default_value_t = Config::default().buffers)]
     buffers: u16,
-    /// Pipes that a core's bulk transfers may hold
+    /// Pipes that bulk transfers may hold, per core
     #[arg(long, value_name = "N", default_value_t = Config::default().pipes)]
     pipes: usize,
     /// The relay's own name: <DOMAIN>.<NAME> reaches a domain without a path prefix; may be repeated
@@ -38,14 +41,14 @@ pub struct Args {
     #[arg(long)]
     early_204: bool,
     /// How long a client waits for a gateway that is busy, or was lately there
-    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = values::duration)]
-    park_wait: Duration,
-    /// How long a domain counts as lately there
-    #[arg(long, value_name = "DUR", default_value = "1m", value_parser = values::duration)]
-    domain_memory: Duration,
+    #[arg(long, alias = "park-wait", value_name = "DUR", default_value = "2s", value_parser = values::duration)]
+    client_wait: Duration,
+    /// How long clients wait for a domain after its last gateway has gone
+    #[arg(long, alias = "domain-memory", value_name = "DUR", default_value = "1m", value_parser = values::duration)]
+    domain_grace: Duration,
     /// How long a classic gateway waits before it is told to ask again; 70s at most
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
-    park_time: Duration,
+    #[arg(long, alias = "park-time", value_name = "DUR", default_value = "30s", value_parser = values::duration)]
+    classic_poll_interval: Duration,
     /// How soon a classic gateway must then ask again
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     repost_timeout: Duration,
@@ -70,43 +73,64 @@ pub struct Args {
     /// How long sessions may go on after SIGTERM
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     drain: Duration,
-    /// Most bytes of a head; at most --buffer-size
-    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
-    head_bytes_max: u64,
-    /// Most header fields of a head
-    #[arg(long, value_name = "N", default_value_t = Config::default().headers_max)]
-    headers_max: usize,
-    /// Most connections; 0 for as many as open files allow
-    #[arg(long, value_name = "N", default_value_t = Config::default().connections_max)]
-    connections_max: usize,
-    /// Most connections from one source address and core; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = Config::default().connections_per_address)]
-    connections_per_address: u32,
-    /// Most new connections a second from one source address and core; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = Config::default().accepts_per_address)]
-    accepts_per_address: u32,
-    /// Most new connections a second and core; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = Config::default().accepts_per_second)]
-    accepts_per_second: u32,
-    /// Most registrations of gateways a second and core; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = Config::default().registrations_per_second)]
-    registrations_per_second: u32,
-    /// Most gateway connections of one domain and core; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = Config::default().gateways_per_domain)]
-    gateways_per_domain: u32,
+    /// Maximum bytes of a request's head; at most --buffer-size
+    #[arg(long, alias = "head-bytes-max", value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
+    max_head_bytes: u64,
+    /// Maximum header fields of a request's head
+    #[arg(long, alias = "headers-max", value_name = "N", default_value_t = Config::default().max_headers)]
+    max_headers: usize,
+    /// Maximum connections of the relay; 0 for as many as open files allow
+    #[arg(long, alias = "connections-max", value_name = "N", default_value_t = Config::default().max_connections)]
+    max_connections: usize,
+    /// Maximum connections from one source address (IPv6: /64 network); 0 for no limit
+    #[arg(long, alias = "connections-per-address", value_name = "N", default_value_t = Config::default().max_connections_per_address)]
+    max_connections_per_address: u32,
+    /// Maximum new connections per second from one source address (IPv6: /64 network); 0 for no limit
+    #[arg(long, alias = "accepts-per-address", value_name = "N", default_value_t = Config::default().max_accepts_per_address)]
+    max_accepts_per_address: u32,
+    /// Maximum new connections per second; 0 for no limit. The others wait in the backlog
+    #[arg(long, alias = "accepts-per-second", value_name = "N", default_value_t = Config::default().max_accepts_per_second)]
+    max_accepts_per_second: u32,
+    /// Maximum registrations of gateways per second; 0 for no limit
+    #[arg(long, alias = "registrations-per-second", value_name = "N", default_value_t = Config::default().max_registrations_per_second)]
+    max_registrations_per_second: u32,
+    /// Maximum gateway connections of one domain; 0 for no limit
+    #[arg(long, alias = "gateways-per-domain", value_name = "N", default_value_t = Config::default().max_gateways_per_domain)]
+    max_gateways_per_domain: u32,
+    /// Maximum bytes of a response's head; at most 65535
+    #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = values::bytes)]
+    max_response_head_bytes: u64,
+    /// Maximum header fields of a response's head
+    #[arg(long, value_name = "N", default_value_t = Config::default().max_response_headers)]
+    max_response_headers: usize,
+    /// Maximum bytes of peers held outside the buffers, over all cores; 0 for no limit
+    #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = values::bytes)]
+    max_memory: u64,
+    /// When a client that has sent its whole request and a FIN counts as gone
+    #[arg(long, value_name = "WHEN", default_value = "closing")]
+    gone_clients: Gone,
+    /// Pass answers of classic gateways that are not HTTP on as they come. Unsafe behind a proxy that shares connections
+    #[arg(long)]
+    opaque_answers: bool,
+    /// Send classic gateways bodies longer than 2147483647 bytes, too
+    #[arg(long)]
+    classic_long_lengths: bool,
+    /// Peers whose X-Forwarded-* and Forwarded headers and PROXY protocol are believed, as address or CIDR; may be repeated
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
     /// Bodies with at least this much to go are spliced
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     splice_min: u64,
-    /// Most bytes one connection moves before the others get their turn
+    /// Maximum bytes one connection moves before the others get their turn
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = values::bytes)]
     turn_bytes: u64,
-    /// Most buffers a direction holds before receiving stops
+    /// Maximum buffers a direction holds before receiving stops
     #[arg(long, value_name = "N", default_value_t = Config::default().held_buffers)]
     held_buffers: usize,
     /// First TCP keep-alive probe after this much silence; below what NATs and load balancers allow
     #[arg(long, value_name = "DUR", default_value = "45s", value_parser = values::duration)]
     tcp_keepalive: Duration,
-    /// How long sent bytes may stay unacknowledged before the peer counts as dead
+    /// How long sent bytes may stay unacknowledged before a parked gateway or an idle client counts as dead
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     tcp_user_timeout: Duration,
     /// Connections that may wait to be accepted
@@ -115,6 +139,27 @@ pub struct Args {
     /// TCP congestion control of the relay's own sockets: cubic, bbr, ... [default: the system's]
     #[arg(long, value_name = "NAME")]
     congestion_control: Option<String>,
+}
+
+/// When a client that has sent its whole request and a FIN counts as gone.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Gone {
+    /// Never: it gets its answer
+    Never,
+    /// If it asked for its connection to be closed, or others wait for the classic gateway it has
+    Closing,
+    /// Always, for HTTP/1.1
+    Always,
+}
+
+impl From<Gone> for GoneClients {
+    fn from(gone: Gone) -> GoneClients {
+        match gone {
+            Gone::Never => GoneClients::Never,
+            Gone::Closing => GoneClients::Closing,
+            Gone::Always => GoneClients::Always,
+        }
+    }
 }
 
 impl Args {
@@ -128,9 +173,9 @@ impl Args {
             pipes: self.pipes,
             hostnames: self.hostname.iter().map(|name| name.to_ascii_lowercase()).collect(),
             early_204: self.early_204,
-            park_wait: self.park_wait,
-            domain_memory: self.domain_memory,
-            park_time: self.park_time,
+            client_wait: self.client_wait,
+            domain_grace: self.domain_grace,
+            classic_poll_interval: self.classic_poll_interval,
             repost_timeout: self.repost_timeout,
             head_timeout: self.head_timeout,
             response_timeout: self.response_timeout,
@@ -139,14 +184,21 @@ impl Args {
             tunnel_idle: self.tunnel_idle,
             linger: self.linger,
             drain: self.drain,
-            head_bytes_max: small(self.head_bytes_max),
-            headers_max: self.headers_max,
-            connections_max: self.connections_max,
-            connections_per_address: self.connections_per_address,
-            accepts_per_address: self.accepts_per_address,
-            accepts_per_second: self.accepts_per_second,
-            registrations_per_second: self.registrations_per_second,
-            gateways_per_domain: self.gateways_per_domain,
+            max_head_bytes: small(self.max_head_bytes),
+            max_headers: self.max_headers,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            max_accepts_per_address: self.max_accepts_per_address,
+            max_accepts_per_second: self.max_accepts_per_second,
+            max_registrations_per_second: self.max_registrations_per_second,
+            max_gateways_per_domain: self.max_gateways_per_domain,
+            max_response_head_bytes: small(self.max_response_head_bytes),
+            max_response_headers: self.max_response_headers,
+            max_memory: self.max_memory,
+            gone_clients: self.gone_clients.into(),
+            opaque_answers: self.opaque_answers,
+            classic_long_lengths: self.classic_long_lengths,
+            trusted_proxies: self.trusted_proxies,
             splice_min: self.splice_min,
             turn_bytes: usize::try_from(self.turn_bytes).unwrap_or(usize::MAX),
             held_buffers: self.held_buffers,
@@ -229,7 +281,7 @@ pub fn run(args: Args) -> ExitCode {
     });
     match relay.join() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&format!("a shard ended: {error}")),
+        Err(error) => failed(&error),
     }
 }
 

@@ -10,8 +10,13 @@ pub fn lines(relay: &Relay) -> String {
     let mut lines = String::new();
     for (number, (held, done)) in relay.snapshots().iter().zip(relay.counters()).enumerate() {
         let _ = write!(lines, "ringback: shard {number}:");
-        for (name, value) in holds(held) {
-            let _ = write!(lines, " {name}={value}");
+        match held {
+            None => lines.push_str(" ended"),
+            Some(held) => {
+                for (name, value) in holds(held) {
+                    let _ = write!(lines, " {name}={value}");
+                }
+            }
         }
         for (name, value) in has_done(done) {
             let _ = write!(lines, " {name}={value}");
@@ -27,7 +32,7 @@ pub fn lines(relay: &Relay) -> String {
     lines
 }
 
-fn holds(held: &Snapshot) -> [(&'static str, usize); 7] {
+fn holds(held: &Snapshot) -> [(&'static str, usize); 8] {
     [
         ("connections", held.connections),
         ("parked", held.parked),
@@ -36,10 +41,11 @@ fn holds(held: &Snapshot) -> [(&'static str, usize); 7] {
         ("buffers", held.buffers),
         ("pipes", held.pipes),
         ("streaming", held.streaming),
+        ("held", held.held),
     ]
 }
 
-fn has_done(done: &Counters) -> [(&'static str, u64); 16] {
+fn has_done(done: &Counters) -> [(&'static str, u64); 19] {
     [
         ("accepted", &done.accepted),
         ("registered", &done.registered),
@@ -57,6 +63,9 @@ fn has_done(done: &Counters) -> [(&'static str, u64); 16] {
         ("over-registration-rate", &done.over_registration_rate),
         ("over-domain", &done.over_domain),
         ("stalled", &done.stalled),
+        ("gone", &done.gone),
+        ("over-memory", &done.over_memory),
+        ("reset", &done.reset),
     ]
     .map(|(name, counter)| (name, counter.value()))
 }

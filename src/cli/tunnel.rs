@@ -34,15 +34,26 @@ pub struct Args {
     /// Longest wait for a connection to the relay
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub connect_timeout: Duration,
+    /// Longest wait for the gateway's answer
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
+    pub response_timeout: Duration,
+    /// How long a tunnel that one side has ended may be silent
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
+    pub idle_timeout: Duration,
+    /// How long a tunnel may be silent
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration)]
+    pub tunnel_idle: Duration,
 }
 
 /// Runs the command until its tunnel has ended or it is interrupted.
 pub fn run(args: Args) -> ExitCode {
     let config = tunnel::Config {
-        relay: args.relay,
-        domain: args.domain,
         key: key(args.key),
         connect_timeout: args.connect_timeout,
+        response_timeout: args.response_timeout,
+        idle_timeout: args.idle_timeout,
+        tunnel_idle: args.tunnel_idle,
+        ..tunnel::Config::new(args.relay, args.domain)
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,

@@ -80,7 +80,7 @@ impl Buffer {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
         }
-        if self.bytes.len() >= HEAD_BYTES_MAX {
+        if self.filled().len() >= HEAD_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a head of more than 65,535 bytes"));
         }
         if self.bytes.len() == self.bytes.capacity() {

@@ -6,12 +6,14 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 use super::{
     Authority, Shared,
     buffer::Buffer,
+    clock::within,
+    head,
     pool::{End, Stage},
     registration::{self, Answer},
-    session::{Session, Wake},
+    session::{Served, Session, Wake},
     socket,
 };
-use crate::http::Dialect;
+use crate::http::{Dialect, Method};
 
 /// Redirects followed in a row, from one node of the relay to the next.
 const REDIRECTS_MAX: usize = 5;
@@ -59,7 +61,7 @@ async fn live(place: &mut Place<'_>) -> Result<(), Trouble> {
     let mut session = open(place).await?;
     if dialect == Dialect::Classic {
         place.go(Stage::Busy);
-        while session.serve().await {}
+        while serve(&mut session).await? {}
         return Ok(());
     }
     loop {
@@ -67,7 +69,8 @@ async fn live(place: &mut Place<'_>) -> Result<(), Trouble> {
             place.go(Stage::Busy);
         } else {
             place.go(Stage::Parked);
-            match session.wait(&place.shared.surplus).await {
+            let mut parked = place.shared.parking.park();
+            match session.wait(&mut parked).await {
                 Wake::Request => place.go(Stage::Busy),
                 Wake::Surplus if place.shared.pool().has_surplus() => {
                     tracing::debug!("closing a connection that was not needed");
@@ -77,9 +80,19 @@ async fn live(place: &mut Place<'_>) -> Result<(), Trouble> {
                 Wake::Lost(error) => return Err(Trouble::Lost(error)),
             }
         }
-        if place.is(Stage::Busy) && !session.serve().await {
+        if place.is(Stage::Busy) && !serve(&mut session).await? {
             return Ok(());
         }
+    }
+}
+
+/// Serves one request. Whether the connection waits for the next.
+async fn serve(session: &mut Session<'_>) -> Result<bool, Trouble> {
+    match session.serve().await {
+        Served::Next => Ok(true),
+        Served::Over => Ok(false),
+        // A relay that takes connections and does not use them is not to be come back to at once, again and again.
+        Served::NoRequest(error) => Err(Trouble::Lost(error)),
     }
 }
 
@@ -112,11 +125,11 @@ async fn open<'s>(place: &mut Place<'s>) -> Result<Session<'s>, Trouble> {
 async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Session<'s>, Trouble> {
     let config = &place.shared.config;
     let unreachable = |error| Trouble::Unreachable(relay.clone(), error);
-    let mut stream = socket::connect(relay, config.connect_timeout).await.map_err(unreachable)?;
+    let mut stream = socket::connect(relay, config.connect_timeout, config.idle_timeout).await.map_err(unreachable)?;
     let request = registration::request(config, relay);
     let mut buffer = Buffer::default();
     loop {
-        stream.write_all(&request).await.map_err(Trouble::Lost)?;
+        within(config.connect_timeout, stream.write_all(&request)).await.map_err(Trouble::Lost)?;
         if config.dialect == Dialect::Classic {
             place.go(Stage::Parked);
         }
@@ -141,15 +154,12 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
 /// Waits for the relay's answer, without a buffer until it arrives. What follows it stays in `buffer`.
 async fn answer(stream: &mut TcpStream, buffer: &mut Buffer, dialect: Dialect) -> io::Result<Answer> {
     stream.readable().await?;
-    loop {
-        if let Some((answer, len)) = registration::answer(buffer.filled(), dialect) {
-            buffer.consume(len);
-            return Ok(answer);
-        }
-        if buffer.fill(stream).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
+    let Some(head) = head::response(stream, buffer, Method::Get).await? else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    let (answer, len) = registration::answer(buffer.filled(), head, dialect);
+    buffer.consume(len);
+    Ok(answer)
 }
 
 /// Why a connection that should be parked is not.

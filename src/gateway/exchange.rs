@@ -1,23 +1,28 @@
 //! One request to the target and its response back, both streamed as they arrive and followed to their ends.
-use std::{io, pin::pin};
+use std::{convert::Infallible, future::pending, io, pin::pin};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use memchr::memchr_iter;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::buffer::Buffer;
-use crate::http::{
-    Body, Dialect, HEADERS_MAX, Parse, RequestHead, ResponseHead, Version,
-    response::{self, NotAResponse},
+use super::{
+    Config,
+    buffer::Buffer,
+    clock::Clock,
+    head, registration,
+    socket::{self, End},
 };
+use crate::http::{Body, Dialect, RequestHead, ResponseHead, Version, response::NotAResponse};
+
+/// Interim responses before a final one. A target that says "still processing" every 20 s gets more than half an
+/// hour; one that says nothing else is not waited for.
+const INTERIM_MAX: usize = 100;
 
 /// The two connections, what was read from them, and the request whose head begins `from_relay`.
 pub(super) struct Exchange<'e> {
     pub head: &'e RequestHead,
-    pub dialect: Dialect,
-    pub relay: &'e mut TcpStream,
-    pub target: &'e mut TcpStream,
+    pub config: &'e Config,
+    pub relay: &'e TcpStream,
+    pub target: &'e TcpStream,
     pub from_relay: &'e mut Buffer,
     pub from_target: &'e mut Buffer,
 }
@@ -42,12 +47,18 @@ pub(super) enum Answered {
 /// Why a response did not reach the relay.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The relay is gone.
+    /// The relay is gone, or takes or sends nothing more.
     Relay(io::Error),
     /// The target closed before a whole response head, or sent something else; says what. The relay has seen nothing.
     Unanswered(String),
+    /// The target did not read the request or begin its response in time. The relay has seen nothing.
+    Late,
     /// The target broke off behind the head.
-    Cut(io::Error),
+    Cut {
+        error: io::Error,
+        /// Whether the relay would take the end of the connection for the response's.
+        looks_whole: bool,
+    },
 }
 
 /// Whether anything follows the request's head.
@@ -57,13 +68,34 @@ pub(super) fn has_body(head: &RequestHead) -> bool {
 
 /// Passes one request and its response, both ways at once: a response may begin, and end, before the request has.
 pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
-    let Exchange { head, dialect, relay, target, from_relay, from_target } = exchange;
-    let (mut relay_in, relay_out) = relay.split();
-    let (target_in, mut target_out) = target.split();
-    let mut back = pin!(Back { head, dialect, from: target_in, to: relay_out, buffer: from_target }.run());
+    let gone = gone(exchange.relay, exchange.config.dialect);
+    tokio::select! {
+        biased;
+        passed = both_ways(exchange) => passed,
+        error = gone => Passed { whole_request: false, response: Err(Failure::Relay(error)) },
+    }
+}
+
+/// Ready when the relay has given up the request that is under way.
+pub(super) async fn gone(relay: &TcpStream, dialect: Dialect) -> io::Error {
+    match dialect {
+        // While a request is under way an end is that of the request: the relay does not half-close this connection.
+        Dialect::Ptth => socket::ended(relay).await,
+        // An end in order may be the client's half-close, which is passed on.
+        Dialect::Classic => socket::failed(relay).await,
+    }
+}
+
+async fn both_ways(exchange: Exchange<'_>) -> Passed {
+    let Exchange { head, config, relay, target, from_relay, from_target } = exchange;
+    let clock = &Clock::start();
+    let last = has_body(head) && !reads_bodies(from_relay.filled());
+    let back = Back { head, config, clock, last, from: End(target), to: End(relay), buffer: from_target };
+    let mut back = pin!(back.run());
     let mut response = None;
     let sent = {
-        let mut there = pin!(send(head, &mut relay_in, &mut target_out, from_relay));
+        let there = Flow { from: End(relay), to: End(target), buffer: &mut *from_relay, clock, config };
+        let mut there = pin!(send(head, last, there));
         loop {
             tokio::select! {
                 biased;
@@ -80,177 +112,268 @@ pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
             }
         }
     };
-    let response = match (sent, response) {
-        (Err(Stopped::Relay(error)), _) => Err(Failure::Relay(error)),
-        (Err(Stopped::Target), Some(response)) => {
-            return Passed { whole_request: false, response };
+    clock.moved();
+    let whole_request = sent.is_ok();
+    if let Err(Stop::Source(error)) = sent {
+        return Passed { whole_request, response: Err(Failure::Relay(error)) };
+    }
+    if let Some(response) = response {
+        return Passed { whole_request, response };
+    }
+    if matches!(&sent, Err(Stop::Sink(error)) if error.kind() == io::ErrorKind::TimedOut) && !clock.is_answered() {
+        return Passed { whole_request, response: Err(Failure::Late) };
+    }
+    // A target that reads no more may still have said why.
+    let half_closed = async {
+        if whole_request {
+            pass_half_close(head, config, relay, target, from_relay).await;
         }
-        (Err(Stopped::Target), None) => {
-            return Passed { whole_request: false, response: back.await };
-        }
-        (Ok(()), Some(response)) => response,
-        (Ok(()), None) => {
-            let mut watched = pin!(watch(&mut relay_in, &mut target_out, from_relay));
-            let mut watching = true;
-            loop {
-                tokio::select! {
-                    biased;
-                    ended = &mut back => break ended,
-                    seen = &mut watched, if watching => match seen {
-                        Ok(()) => watching = false,
-                        Err(error) => break Err(Failure::Relay(error)),
-                    }
-                }
-            }
-        }
+        pending::<Infallible>().await
     };
-    Passed { whole_request: true, response }
+    let response = tokio::select! {
+        biased;
+        ended = back => ended,
+        () = clock.unanswered(config.response_timeout) => Err(Failure::Late),
+        never = half_closed => match never {},
+    };
+    Passed { whole_request, response }
 }
 
-/// Why a request did not reach the target.
-enum Stopped {
-    /// The relay is gone, or sent what is no body.
-    Relay(io::Error),
-    /// The target reads no more. It may still have said why.
-    Target,
+/// Whether servers in general read the body of a request that begins like this. Of other methods many do not even
+/// look whether there is one, and take its bytes for the next request on the connection: whoever's request it would
+/// be gets an answer that the body's sender chose.
+fn reads_bodies(request: &[u8]) -> bool {
+    let request = request.trim_ascii_start();
+    ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method.as_bytes()))
 }
 
 /// Sends the request. Its bytes are consumed as they go, except a head without a body.
-async fn send(
-    head: &RequestHead,
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut Buffer,
-) -> Result<(), Stopped> {
-    let len = usize::from(head.len);
+async fn send(head: &RequestHead, last: bool, mut there: Flow<'_>) -> Result<(), Stop> {
+    let mut len = usize::from(head.len);
     if !has_body(head) {
-        return to.write_all(&buffer.filled()[..len]).await.map_err(|_| Stopped::Target);
+        return there.write_ready(len).await.map_err(Stop::Sink);
     }
-    let mut body = head.body;
-    let mut ready = len + take(&mut body, &buffer.filled()[len..]).map_err(Stopped::Relay)?;
-    loop {
-        to.write_all(&buffer.filled()[..ready]).await.map_err(|_| Stopped::Target)?;
-        buffer.consume(ready);
-        if body.is_done() {
-            return Ok(());
-        }
-        match buffer.fill(from).await.map_err(Stopped::Relay)? {
-            0 => return Err(Stopped::Relay(io::ErrorKind::UnexpectedEof.into())),
-            _ => ready = take(&mut body, buffer.filled()).map_err(Stopped::Relay)?,
-        }
+    if last && !head.upgrade {
+        // Should the target not read the body, it is told to take nothing behind the head for a request.
+        let lines = &there.buffer.filled()[..len - b"\r\n".len()];
+        let own = [lines, b"Connection: close\r\n\r\n"].concat();
+        there.write(&own).await.map_err(Stop::Sink)?;
+        there.buffer.consume(len);
+        len = 0;
     }
+    there.pass(len, head.body).await
 }
 
-/// Watches the relay while the target thinks: passes a half-close on, so that the target hears at once that the
-/// client is gone; keeps the first bytes of a next request.
-///
-/// # Errors
-/// The relay connection broke.
-async fn watch(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+/// Passes a classic relay's half-close on while the target thinks, so that the target hears at once that the client
+/// has finished; keeps the first bytes of a next request. Ends when there is nothing to wait for.
+async fn pass_half_close(
+    head: &RequestHead,
+    config: &Config,
+    relay: &TcpStream,
+    target: &TcpStream,
     buffer: &mut Buffer,
-) -> io::Result<()> {
-    if buffer.fill(from).await? == 0 {
-        let _gone_is_as_good = to.shutdown().await;
+) {
+    // A head without a body is kept until the response has come.
+    let kept = if has_body(head) { 0 } else { usize::from(head.len) };
+    if config.dialect == Dialect::Classic
+        && buffer.filled().len() == kept
+        && matches!(buffer.fill(&mut End(relay)).await, Ok(0))
+    {
+        let _gone_is_as_good = End(target).shutdown().await;
     }
-    Ok(())
 }
 
 /// The way back.
-struct Back<'e, R, W> {
+struct Back<'e> {
     head: &'e RequestHead,
-    dialect: Dialect,
-    from: R,
-    to: W,
+    config: &'e Config,
+    clock: &'e Clock,
+    /// Whether the target's connection is not used again in any case.
+    last: bool,
+    from: End<'e>,
+    to: End<'e>,
     buffer: &'e mut Buffer,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Back<'_, R, W> {
+impl Back<'_> {
     /// Passes interim responses and the final one.
     async fn run(mut self) -> Result<Answered, Failure> {
-        loop {
+        let upgrade = self.head.upgrade || self.head.registration.is_some();
+        for _ in 0..=INTERIM_MAX {
             let Some(head) = self.read_head().await? else {
+                self.clock.answer();
                 self.pass_body(0, Body::UntilClose).await?;
                 return Ok(Answered::Whole { keep_relay: false, keep_target: false });
             };
-            let len = usize::from(head.len);
-            let upgrade = self.head.upgrade || self.head.registration.is_some();
             match head.status {
                 101 if !upgrade => {
                     return Err(Failure::Unanswered("a 101 that nobody asked for".to_owned()));
                 }
                 100..=199 => {
-                    self.to.write_all(&self.buffer.filled()[..len]).await.map_err(Failure::Relay)?;
-                    self.buffer.consume(len);
+                    let len = self.repair(usize::from(head.len)).await?;
+                    let mut flow = self.flow();
+                    flow.write_ready(len).await.map_err(Failure::Relay)?;
+                    flow.buffer.consume(len);
                     if head.status == 101 {
                         return Ok(Answered::Switched);
                     }
+                    self.clock.moved();
                 }
-                _ => return self.pass_final(&head).await,
+                _ => {
+                    self.clock.answer();
+                    return self.pass_final(&head).await;
+                }
             }
         }
+        Err(Failure::Unanswered(format!("more than {INTERIM_MAX} interim responses")))
     }
 
     /// The next response's head, left in the buffer; None for a classic target that does not speak HTTP.
     async fn read_head(&mut self) -> Result<Option<ResponseHead>, Failure> {
-        loop {
-            match response::parse(self.buffer.filled(), self.head.method, HEADERS_MAX) {
-                Ok(Parse::Complete(head)) => return Ok(Some(head)),
-                Ok(Parse::Partial) => {}
-                Err(NotAResponse::NotHttp) if self.dialect == Dialect::Classic => return Ok(None),
-                Err(NotAResponse::NotHttp) => {
-                    return Err(Failure::Unanswered("it does not speak HTTP".to_owned()));
-                }
-                Err(NotAResponse::Bad(what)) => {
-                    return Err(Failure::Unanswered(format!("bad HTTP: {what}")));
-                }
+        let unanswered = |what: String| Err(Failure::Unanswered(what));
+        match head::response(&mut self.from, self.buffer, self.head.method).await {
+            Ok(Some(Ok(head))) => {
+                self.last |= leaves_doubt(&self.buffer.filled()[..usize::from(head.len)], head.status);
+                Ok(Some(head))
             }
-            match self.buffer.fill(&mut self.from).await {
-                Ok(0) => return Err(Failure::Unanswered("it closed the connection".to_owned())),
-                Ok(_) => {}
-                Err(error) => return Err(Failure::Unanswered(error.to_string())),
-            }
+            Ok(Some(Err(NotAResponse::NotHttp))) if self.config.dialect == Dialect::Classic => Ok(None),
+            Ok(Some(Err(NotAResponse::NotHttp))) => unanswered("it does not speak HTTP".to_owned()),
+            Ok(Some(Err(NotAResponse::Bad(what)))) => unanswered(format!("bad HTTP: {what}")),
+            Ok(None) => unanswered("it closed the connection".to_owned()),
+            Err(error) => unanswered(error.to_string()),
         }
     }
 
     async fn pass_final(&mut self, head: &ResponseHead) -> Result<Answered, Failure> {
         let both_keep = head.keep_alive && self.head.keep_alive;
-        let mut len = usize::from(head.len);
-        let keep_relay = match self.dialect {
+        let keep_relay = match self.config.dialect {
             Dialect::Classic => head.self_delimited && both_keep,
             Dialect::Ptth => head.self_delimited,
         };
-        if keep_relay && self.dialect == Dialect::Ptth {
+        let mut len = usize::from(head.len);
+        if keep_relay && self.config.dialect == Dialect::Ptth {
             let cut = make_own(&mut self.buffer.filled_mut()[..len], head);
             self.buffer.consume(cut);
             len -= cut;
         }
+        let len = self.repair(len).await?;
         self.pass_body(len, head.body).await?;
-        Ok(Answered::Whole { keep_relay, keep_target: head.self_delimited && both_keep })
+        Ok(Answered::Whole { keep_relay, keep_target: head.self_delimited && both_keep && !self.last })
+    }
+
+    /// Sends a head of `len` bytes that has line ends of a single line feed with proper ones, so that nobody behind
+    /// the gateway sees other lines than it did. Returns how many bytes of the head are still to be sent: all or none.
+    async fn repair(&mut self, len: usize) -> Result<usize, Failure> {
+        let head = &self.buffer.filled()[..len];
+        if !has_bare_lf(head) {
+            return Ok(len);
+        }
+        let mut own = Vec::with_capacity(2 * len);
+        for line in head.split_inclusive(|&b| b == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            own.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
+            own.extend_from_slice(b"\r\n");
+        }
+        let mut flow = self.flow();
+        flow.write(&own).await.map_err(Failure::Relay)?;
+        flow.buffer.consume(len);
+        Ok(0)
     }
 
     /// Passes `len` bytes, which are in the buffer, and the body behind them.
-    async fn pass_body(&mut self, len: usize, mut body: Body) -> Result<(), Failure> {
-        let mut ready = len + take(&mut body, &self.buffer.filled()[len..]).map_err(Failure::Cut)?;
+    async fn pass_body(&mut self, len: usize, body: Body) -> Result<(), Failure> {
+        let until_close = body == Body::UntilClose;
+        match self.flow().pass(len, body).await {
+            Ok(()) => Ok(()),
+            Err(Stop::Sink(error)) => Err(Failure::Relay(error)),
+            Err(Stop::Source(error)) => {
+                // A reset is not among these: targets that close without having read the request cause one.
+                let looks_whole = until_close && error.kind() == io::ErrorKind::TimedOut;
+                Err(Failure::Cut { error, looks_whole })
+            }
+        }
+    }
+
+    fn flow(&mut self) -> Flow<'_> {
+        let Back { config, clock, from, to, .. } = *self;
+        Flow { from, to, buffer: self.buffer, clock, config }
+    }
+}
+
+/// Why a message could not be passed on.
+enum Stop {
+    /// Its sender is gone, is silent for too long, or breaks the framing.
+    Source(io::Error),
+    /// Its receiver is gone, or takes nothing for too long.
+    Sink(io::Error),
+}
+
+/// One way of an exchange.
+struct Flow<'f> {
+    from: End<'f>,
+    to: End<'f>,
+    buffer: &'f mut Buffer,
+    clock: &'f Clock,
+    config: &'f Config,
+}
+
+impl Flow<'_> {
+    /// Passes `ready` bytes, which are in the buffer, and all of `body`.
+    async fn pass(&mut self, mut ready: usize, mut body: Body) -> Result<(), Stop> {
+        ready += take(&mut body, &self.buffer.filled()[ready..]).map_err(Stop::Source)?;
         loop {
-            self.to.write_all(&self.buffer.filled()[..ready]).await.map_err(Failure::Relay)?;
+            self.write_ready(ready).await.map_err(Stop::Sink)?;
             self.buffer.consume(ready);
             if body.is_done() {
                 return Ok(());
             }
-            match self.buffer.fill(&mut self.from).await.map_err(Failure::Cut)? {
+            let filling = self.buffer.fill(&mut self.from);
+            match self.clock.limit(self.config.idle_timeout, filling).await.map_err(Stop::Source)? {
                 0 if matches!(body, Body::UntilClose) => return Ok(()),
-                0 => return Err(Failure::Cut(io::ErrorKind::UnexpectedEof.into())),
-                _ => ready = take(&mut body, self.buffer.filled()).map_err(Failure::Cut)?,
+                0 => return Err(Stop::Source(io::ErrorKind::UnexpectedEof.into())),
+                _ => self.clock.moved(),
             }
+            ready = take(&mut body, self.buffer.filled()).map_err(Stop::Source)?;
         }
+    }
+
+    /// Writes the first `len` bytes of the buffer, and leaves them there.
+    async fn write_ready(&mut self, len: usize) -> io::Result<()> {
+        let bytes = &self.buffer.filled()[..len];
+        write(&mut self.to, bytes, self.clock, self.config).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write(&mut self.to, bytes, self.clock, self.config).await
     }
 }
 
-/// [`Body::take`] with an error that can be logged.
-fn take(body: &mut Body, bytes: &[u8]) -> io::Result<usize> {
+async fn write(to: &mut End<'_>, mut bytes: &[u8], clock: &Clock, config: &Config) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match clock.limit(config.idle_timeout, to.write(bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+        clock.moved();
+    }
+    Ok(())
+}
+
+/// How many of `bytes` belong to `body`, which moves past them, with an error that can be logged.
+pub(super) fn take(body: &mut Body, bytes: &[u8]) -> io::Result<usize> {
     body.take(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "bad chunk framing"))
+}
+
+/// Whether a target that says this may mean something else than the gateway about where its next response starts.
+fn leaves_doubt(head: &[u8], status: u16) -> bool {
+    let length_for_nothing = matches!(status, 100..=199 | 204);
+    has_bare_lf(head)
+        || (length_for_nothing
+            && ["Content-Length", "Transfer-Encoding"].iter().any(|name| registration::field(head, name).is_some()))
+}
+
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// Turns the target's response head into the gateway's own: without what concerns only the connection to the target
@@ -261,7 +384,8 @@ fn make_own(bytes: &mut [u8], head: &ResponseHead) -> usize {
         bytes[b"HTTP/1.".len()] = b'1';
     }
     let (mut cut, mut end) = (0, bytes.len());
-    for span in head.cuts.spans().iter().rev() {
+    let spans: Vec<_> = head.cuts.spans(bytes).collect();
+    for span in spans.into_iter().rev() {
         let (from, to) = (usize::from(span.start), usize::from(span.end));
         bytes.copy_within(to..end, to + cut);
         cut += to - from;

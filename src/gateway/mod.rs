@@ -6,15 +6,20 @@
 //! - [`pool`] decides how many connections to have and when to try again, with the waits of [`backoff`].
 //! - [`registration`] is what is said to the relay and what it answers.
 //! - [`session`] serves the requests on one connection: [`exchange`] passes one request and its response,
-//!   [`pump`] the raw bytes of tunnels and upgrades, both out of a [`buffer`].
+//!   [`pump`] the raw bytes of tunnels and upgrades, both out of a [`buffer`], within the limits of a [`clock`];
+//!   [`head`] is where heads are read.
+//! - [`parking`] knows which parked connections have been unused longest.
 //! - [`tunnel`] is the other end of a `CONNECT`: the client's.
 //! - [`authority`] and [`socket`]: where to connect to, and how.
 
 pub mod authority;
 pub mod backoff;
 mod buffer;
+mod clock;
 mod connection;
 mod exchange;
+mod head;
+mod parking;
 mod pool;
 mod pump;
 mod registration;
@@ -34,7 +39,18 @@ pub use authority::{Authority, relay_url};
 pub use backoff::Backoff;
 
 use crate::http::Dialect;
+use parking::Parking;
 use pool::{Limits, Pool};
+use pump::Patience;
+
+/// Default of [`Config::response_timeout`]: longer than the relay's own minute, so that the relay's counts.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+/// Default of [`Config::idle_timeout`]: longer than the relay's own minute, so that the relay's counts.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+
+/// Default of [`Config::tunnel_idle`], as long as the relay's own.
+const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 
 /// What a gateway does: [`Config::new`] has the defaults.
 #[derive(Clone, Debug)]
@@ -58,6 +74,14 @@ pub struct Config {
     /// Longest wait for a connection to the relay or to the target, and for the relay's answer to a `ptth`
     /// registration.
     pub connect_timeout: Duration,
+    /// How long the target may take to begin its response, from the end of the request or from its last interim
+    /// response. The relay has a limit of its own, and a request that it has given up is given up here at once.
+    pub response_timeout: Duration,
+    /// How long a request's or a response's body may stand still, and how long a tunnel that one side has ended may be
+    /// silent.
+    pub idle_timeout: Duration,
+    /// How long a tunnel may be silent.
+    pub tunnel_idle: Duration,
     /// How long a parked connection above `connections` must have been unneeded before it is closed.
     pub surplus_after: Duration,
     /// Waits after failures.
@@ -65,7 +89,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Two to 64 `ptth` connections without a key; 10 s to connect.
+    /// Two to 64 `ptth` connections without a key; 10 s to connect, 2 min to begin a response, 2 min in a body, 1 h
+    /// in a tunnel.
     pub fn new(relay: Authority, domain: String, target: Authority) -> Config {
         Config {
             relay,
@@ -77,6 +102,9 @@ impl Config {
             key: None,
             strip_prefix: false,
             connect_timeout: Duration::from_secs(10),
+            response_timeout: RESPONSE_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            tunnel_idle: TUNNEL_IDLE,
             surplus_after: Duration::from_secs(30),
             backoff: Backoff::default(),
         }
@@ -86,7 +114,20 @@ impl Config {
         if self.connections < 1 || self.connections_max < self.connections {
             return Err(Error::Connections { least: self.connections, most: self.connections_max });
         }
+        for (name, limit) in [
+            ("response timeout", self.response_timeout),
+            ("idle timeout", self.idle_timeout),
+            ("tunnel's idle time", self.tunnel_idle),
+        ] {
+            if limit.is_zero() {
+                return Err(Error::NoTime(name));
+            }
+        }
         registration::check(&self.domain, self.key.as_deref())
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { open: self.tunnel_idle, half_closed: self.idle_timeout.min(self.tunnel_idle) }
     }
 
     fn limits(&self) -> Limits {
@@ -118,6 +159,9 @@ pub enum Error {
     /// Not a key.
     #[error("the key cannot be sent: use visible ASCII characters, without spaces")]
     Key,
+    /// A time limit of nothing.
+    #[error("the {0} cannot be 0: everything would end at once; give a long one if there shall be no limit")]
+    NoTime(&'static str),
     /// Numbers of connections that do not fit together.
     #[error("cannot keep {least} connections parked with at most {most} open: keep at least 1 and allow as many")]
     Connections {
@@ -136,9 +180,8 @@ struct Shared {
     relay: Mutex<Authority>,
     /// Wakes [`run`] when the pool may have something new to say.
     changed: Notify,
-    /// Asks one parked connection to close, the one parked last: the relay takes those parked first, so that one is
-    /// the least likely to be taken in the same instant.
-    surplus: Notify,
+    /// The connections that may be asked to close.
+    parking: Parking,
 }
 
 impl Shared {
@@ -162,7 +205,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         pool: Mutex::new(Pool::new(config.limits())),
         relay: Mutex::new(config.relay.clone()),
         changed: Notify::new(),
-        surplus: Notify::new(),
+        parking: Parking::default(),
         config,
     });
     let mut connections = JoinSet::new();
@@ -189,9 +232,7 @@ fn act(shared: &Arc<Shared>, connections: &mut JoinSet<()>) -> Option<Instant> {
     for _ in 0..pool.open(now) {
         connections.spawn(connection::run(Arc::clone(shared)));
     }
-    for _ in 0..pool.close_surplus(now) {
-        shared.surplus.notify_last();
-    }
+    shared.parking.close(pool.close_surplus(now));
     pool.wake_at()
 }
 

@@ -18,6 +18,9 @@ const UNAUTHORIZED_WAIT: Duration = Duration::from_secs(60);
 /// Longest `Retry-After` that is believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
+/// Stands for a time that the clock cannot hold.
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// Where one connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -193,7 +196,8 @@ impl Pool {
             self.surplus = None;
             return;
         }
-        let (parked, until) = (self.parked, now + self.limits.surplus_after);
+        let until = now.checked_add(self.limits.surplus_after).unwrap_or_else(|| now + FAR);
+        let parked = self.parked;
         let surplus = self.surplus.get_or_insert(Surplus { fewest: parked, until });
         surplus.fewest = surplus.fewest.min(parked);
     }

@@ -1,9 +1,9 @@
 //! Raw bytes both ways, for tunnels and upgraded connections.
-use std::io;
+use std::{future::Future, io, pin::pin, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, clock::Clock};
 
 /// One direction: a source, a sink, and the bytes that were read from the source before.
 pub(super) struct Way<'b, R, W> {
@@ -12,44 +12,86 @@ pub(super) struct Way<'b, R, W> {
     pub early: &'b mut Buffer,
 }
 
+/// How long nothing may move, either way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// While both ways are open.
+    pub open: Duration,
+    /// When one way has ended: its peer may be gone without having said so.
+    pub half_closed: Duration,
+}
+
 /// Passes bytes both ways until both sources have ended; the end of one is passed on as a half-close while the other
 /// way goes on.
 ///
 /// # Errors
-/// A source that breaks ends both ways. A sink that takes nothing any more ends its own way only: what its peer had
-/// to say before it closed is still delivered.
-pub(super) async fn both<A, B, C, D>(there: Way<'_, A, B>, back: Way<'_, C, D>) -> io::Result<()>
+/// A source that breaks ends both ways, and so does silence for longer than `patience`. A sink that takes nothing any
+/// more ends its own way only: what its peer had to say before it closed is still delivered.
+pub(super) async fn both<A, B, C, D>(there: Way<'_, A, B>, back: Way<'_, C, D>, patience: Patience) -> io::Result<()>
 where
     A: AsyncRead + Unpin,
     B: AsyncWrite + Unpin,
     C: AsyncRead + Unpin,
     D: AsyncWrite + Unpin,
 {
-    tokio::try_join!(one(there), one(back)).map(|_| ())
+    let clock = &Clock::start();
+    join(one(there, clock), one(back, clock), clock, patience).await
+}
+
+/// Runs two ways that move `clock` until both have ended.
+///
+/// # Errors
+/// As [`both`].
+pub(super) async fn join(
+    there: impl Future<Output = io::Result<()>>,
+    back: impl Future<Output = io::Result<()>>,
+    clock: &Clock,
+    patience: Patience,
+) -> io::Result<()> {
+    let (mut there, mut back) = (pin!(there), pin!(back));
+    let first = async {
+        tokio::select! {
+            ended = &mut there => ended.map(|()| true),
+            ended = &mut back => ended.map(|()| false),
+        }
+    };
+    let there_has_ended = clock.limit(patience.open, first).await?;
+    clock.moved();
+    match there_has_ended {
+        true => clock.limit(patience.half_closed, back).await,
+        false => clock.limit(patience.half_closed, there).await,
+    }
 }
 
 /// Passes one way's bytes until its source has ended, then the end.
 ///
 /// # Errors
 /// Those of the source.
-pub(super) async fn one<R, W>(way: Way<'_, R, W>) -> io::Result<()>
+pub(super) async fn one<R, W>(way: Way<'_, R, W>, clock: &Clock) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let Way { mut from, mut to, early: buffer } = way;
     loop {
-        if !buffer.is_empty() {
-            let written = to.write_all(buffer.filled()).await;
-            buffer.clear();
-            // Standard output keeps lines back until it is flushed; sockets have nothing to flush.
-            if written.is_err() || to.flush().await.is_err() {
-                return Ok(());
+        while !buffer.is_empty() {
+            match to.write(buffer.filled()).await {
+                Ok(written @ 1..) => buffer.consume(written),
+                _ => {
+                    buffer.clear();
+                    return Ok(());
+                }
             }
+            clock.moved();
+        }
+        // Standard output keeps lines back until it is flushed; sockets have nothing to flush.
+        if to.flush().await.is_err() {
+            return Ok(());
         }
         if buffer.fill(&mut from).await? == 0 {
             let _gone_is_as_good = to.shutdown().await;
             return Ok(());
         }
+        clock.moved();
     }
 }

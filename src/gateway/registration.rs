@@ -1,8 +1,8 @@
 //! What a gateway says to the relay to be registered, and what the relay may answer.
 use std::time::Duration;
 
-use super::{Authority, Config, Error, authority};
-use crate::http::{Dialect, HEADERS_MAX, Method, Parse, domain, request, response};
+use super::{Authority, Config, Error, authority, head::RESPONSE_FIELDS_MAX};
+use crate::http::{Dialect, HEADERS_MAX, Parse, ResponseHead, domain, request, response::NotAResponse};
 
 /// Wait after a 429 that does not say how long.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
@@ -43,8 +43,8 @@ pub(super) fn check(domain: &str, key: Option<&str>) -> Result<(), Error> {
     let Ok(Parse::Complete(parsed)) = parsed else {
         return Err(bad());
     };
-    let name = domain::registered(head.as_bytes(), &parsed).map_err(|_| bad())?;
-    match name.of(head.as_bytes()) == domain.as_bytes() {
+    let mut names = domain::registered(head.as_bytes(), &parsed, &[]).map_err(|_| bad())?;
+    match names.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(domain.as_bytes())) {
         true => Ok(()),
         false => Err(bad()),
     }
@@ -67,13 +67,13 @@ pub(super) enum Answer {
     Unexpected(String),
 }
 
-/// Reads the answer at the start of `bytes` and how long it is; nothing while its head is incomplete.
-pub(super) fn answer(bytes: &[u8], dialect: Dialect) -> Option<(Answer, usize)> {
-    let unexpected = |what: String| Some((Answer::Unexpected(what), bytes.len()));
-    let head = match response::parse(bytes, Method::Get, HEADERS_MAX) {
-        Ok(Parse::Partial) => return None,
-        Ok(Parse::Complete(head)) => head,
-        Err(error) => return unexpected(format!("the relay's answer is not HTTP ({error:?})")),
+/// Reads the answer that begins `bytes`, whose head was parsed, and how long it is.
+pub(super) fn answer(bytes: &[u8], head: Result<ResponseHead, NotAResponse>, dialect: Dialect) -> (Answer, usize) {
+    let head = match head {
+        Ok(head) => head,
+        Err(error) => {
+            return (Answer::Unexpected(format!("the relay's answer is not HTTP ({error:?})")), bytes.len());
+        }
     };
     let len = usize::from(head.len);
     let field = |name| field(&bytes[..len], name);
@@ -101,12 +101,12 @@ pub(super) fn answer(bytes: &[u8], dialect: Dialect) -> Option<(Answer, usize)> 
             None => format!("the relay answered {status}"),
         }),
     };
-    Some((answer, len))
+    (answer, len)
 }
 
 /// The value of a header field of a response head, if it is there and is text.
 pub(super) fn field<'h>(head: &'h [u8], name: &str) -> Option<&'h str> {
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut fields = [httparse::EMPTY_HEADER; RESPONSE_FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     response.parse(head).ok()?;
     let found = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
@@ -116,6 +116,7 @@ pub(super) fn field<'h>(head: &'h [u8], name: &str) -> Option<&'h str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{Method, response};
 
     fn config(dialect: Dialect) -> Config {
         let relay = Authority { host: "relay.example".into(), port: 8080 };
@@ -143,7 +144,14 @@ mod tests {
 
     #[test]
     fn every_answer_is_understood() {
-        let read = |text: &str, dialect| answer(text.as_bytes(), dialect);
+        let read = |text: &str, dialect| {
+            let head = match response::parse(text.as_bytes(), Method::Get, HEADERS_MAX) {
+                Ok(Parse::Partial) => return None,
+                Ok(Parse::Complete(head)) => Ok(head),
+                Err(error) => Err(error),
+            };
+            Some(answer(text.as_bytes(), head, dialect))
+        };
         let node = Authority { host: "10.0.0.2".into(), port: 8081 };
         let classic = |text: &str| read(text, Dialect::Classic).unwrap().0;
         assert_eq!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Classic), Some((Answer::AskAgain, 17)));

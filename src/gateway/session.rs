@@ -1,21 +1,23 @@
 //! The requests on one relay connection, one after another, and the target connection they share.
-use std::{io, mem::MaybeUninit, time::Duration};
+use std::{future::Future, io, mem::MaybeUninit, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Notify,
 };
 
 use super::{
     Config,
     buffer::Buffer,
+    clock::within,
     exchange::{self, Answered, Failure},
+    head,
+    parking::Parked,
     pump::{self, Way},
-    socket,
+    socket::{self, End},
 };
-use crate::http::{Dialect, HEADERS_MAX, Method, Parse, Refusal, RequestHead, request};
+use crate::http::{Dialect, Method, Refusal, RequestHead};
 
 /// Request body bytes that are read and thrown away to keep a connection after an error.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
@@ -32,6 +34,18 @@ pub(super) struct Session<'s> {
     target: Option<TcpStream>,
     from_relay: Buffer,
     from_target: Buffer,
+    /// Whether a request has come.
+    asked: bool,
+}
+
+/// What came of one request.
+pub(super) enum Served {
+    /// The connection waits for the next.
+    Next,
+    /// The connection is over.
+    Over,
+    /// There was no request, although the relay took the connection, or it could not be read.
+    NoRequest(io::Error),
 }
 
 /// Why a parked connection woke up.
@@ -52,12 +66,14 @@ enum Then {
     Close,
     /// It closes, but the relay may still be sending.
     Linger,
+    /// It is reset, because an end in order would be taken for the end of a response.
+    Reset,
 }
 
 impl<'s> Session<'s> {
     /// `early` holds what the relay has sent behind its answer.
     pub fn new(relay: TcpStream, early: Buffer, config: &'s Config) -> Session<'s> {
-        Session { config, relay, target: None, from_relay: early, from_target: Buffer::default() }
+        Session { config, relay, target: None, from_relay: early, from_target: Buffer::default(), asked: false }
     }
 
     /// Whether bytes of the next request are already there.
@@ -67,7 +83,7 @@ impl<'s> Session<'s> {
 
     /// Parks: waits, holding no buffers, for a request, for the relay's end, or to be asked to close. Meanwhile a
     /// target that closes its idle connection just loses it.
-    pub async fn wait(&mut self, surplus: &Notify) -> Wake {
+    pub async fn wait(&mut self, parked: &mut Parked<'_>) -> Wake {
         loop {
             tokio::select! {
                 biased;
@@ -80,37 +96,43 @@ impl<'s> Session<'s> {
                     }
                 }
                 () = end_of(self.target.as_ref()) => self.target = None,
-                () = surplus.notified() => return Wake::Surplus,
+                () = parked.surplus() => return Wake::Surplus,
             }
         }
     }
 
-    /// Serves one request. False when the connection is over, true when it waits for the next.
-    pub async fn serve(&mut self) -> bool {
-        match self.serve_one().await {
+    /// Serves one request.
+    pub async fn serve(&mut self) -> Served {
+        let head = match self.next_head().await {
+            Ok(Ok(head)) => head,
+            Ok(Err(refusal)) => {
+                if self.say(refusal.closing()).await.is_ok() {
+                    self.linger().await;
+                }
+                let what = format!("what the relay sends cannot be read as a request: {refusal:?}");
+                return Served::NoRequest(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            Err(_) if self.asked && self.from_relay.is_empty() => return Served::Over,
+            Err(error) => return Served::NoRequest(error),
+        };
+        self.asked = true;
+        match self.serve_one(head).await {
             Ok(Then::Next) => {
                 if self.from_relay.is_empty() {
                     self.from_relay.release();
                 }
                 self.from_target.release();
-                return true;
+                return Served::Next;
             }
             Ok(Then::Close) => {}
             Ok(Then::Linger) => self.linger().await,
+            Ok(Then::Reset) => socket::reset_on_drop(&self.relay),
             Err(error) => tracing::debug!("the relay ended a session: {error}"),
         }
-        false
+        Served::Over
     }
 
-    async fn serve_one(&mut self) -> io::Result<Then> {
-        let head = match self.read_head().await? {
-            Some(Ok(head)) => head,
-            Some(Err(refusal)) => {
-                self.relay.write_all(refusal.closing()).await?;
-                return Ok(Then::Linger);
-            }
-            None => return Ok(Then::Close),
-        };
+    async fn serve_one(&mut self, head: RequestHead) -> io::Result<Then> {
         if head.method == Method::Connect {
             return self.serve_tunnel(&head).await;
         }
@@ -119,17 +141,17 @@ impl<'s> Session<'s> {
             let reused = kept.is_some();
             let target = match kept {
                 Some(target) => Ok(target),
-                None => socket::connect(&self.config.target, self.config.connect_timeout).await,
+                None => self.connect(exchange::gone(&self.relay, self.config.dialect)).await?,
             };
-            let mut target = match target {
+            let target = match target {
                 Ok(target) => target,
                 Err(error) => return self.unreachable(&head, &error).await,
             };
             let passed = exchange::pass(exchange::Exchange {
                 head: &head,
-                dialect: self.config.dialect,
-                relay: &mut self.relay,
-                target: &mut target,
+                config: self.config,
+                relay: &self.relay,
+                target: &target,
                 from_relay: &mut self.from_relay,
                 from_target: &mut self.from_target,
             })
@@ -160,58 +182,85 @@ impl<'s> Session<'s> {
             }
             Ok(_) => Then::Linger,
             Err(Failure::Relay(error)) => return Err(error),
-            Err(Failure::Cut(error)) => {
+            Err(Failure::Cut { error, looks_whole }) => {
                 tracing::debug!("the target broke off its response: {error}");
-                Then::Close
+                if looks_whole { Then::Reset } else { Then::Close }
             }
             Err(Failure::Unanswered(what)) => {
                 tracing::warn!("no usable response from the target {}: {what}", self.config.target);
-                self.from_target.clear();
-                let keep = passed.whole_request && self.keeps(head);
-                self.answer_502(head, "target-no-response", "The gateway's target gave no usable response.\n", keep)
-                    .await?
+                self.give_up(head, target, Trouble::NoResponse, passed.whole_request).await?
+            }
+            Err(Failure::Late) => {
+                tracing::warn!("the target {} did not answer in time", self.config.target);
+                self.give_up(head, target, Trouble::Late, passed.whole_request).await?
             }
         };
         Ok(then)
     }
 
-    /// The next request's head, left in the buffer; None at the relay's end.
-    async fn read_head(&mut self) -> io::Result<Option<Result<RequestHead, Refusal>>> {
-        if self.from_relay.is_empty() {
-            self.relay.readable().await?;
-        }
-        loop {
-            match request::parse(self.from_relay.filled(), HEADERS_MAX) {
-                Ok(Parse::Complete(head)) => return Ok(Some(Ok(head))),
-                Ok(Parse::Partial) => {}
-                Err(refusal) => return Ok(Some(Err(refusal))),
-            }
-            if self.from_relay.fill(&mut self.relay).await? == 0 {
-                return match self.from_relay.is_empty() {
-                    true => Ok(None),
-                    false => Err(io::ErrorKind::UnexpectedEof.into()),
-                };
-            }
+    /// Answers for a target that failed, which is hung up at once.
+    async fn give_up(
+        &mut self,
+        head: &RequestHead,
+        target: TcpStream,
+        trouble: Trouble,
+        whole_request: bool,
+    ) -> io::Result<Then> {
+        drop(target);
+        self.from_target.clear();
+        let keep = whole_request && self.keeps(head);
+        self.answer(head, trouble, keep).await
+    }
+
+    /// Connects to the target.
+    ///
+    /// # Errors
+    /// Inside, why that cannot be; outside, that the relay is gone: `gone` has said so.
+    async fn connect(&self, gone: impl Future<Output = io::Error>) -> io::Result<io::Result<TcpStream>> {
+        let Config { target, connect_timeout, idle_timeout, .. } = self.config;
+        tokio::select! {
+            biased;
+            connected = socket::connect(target, *connect_timeout, *idle_timeout) => Ok(connected),
+            error = gone => Err(error),
         }
     }
 
+    /// The next request's head, left in the buffer.
+    async fn next_head(&mut self) -> io::Result<Result<RequestHead, Refusal>> {
+        if self.from_relay.is_empty() {
+            self.relay.readable().await?;
+        }
+        let mut relay = End(&self.relay);
+        let head = head::request(&mut relay, &mut self.from_relay);
+        within(self.config.idle_timeout, head).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
     async fn serve_tunnel(&mut self, head: &RequestHead) -> io::Result<Then> {
-        let target = match socket::connect(&self.config.target, self.config.connect_timeout).await {
+        let target = match self.connect(socket::failed(&self.relay)).await? {
             Ok(target) => target,
             Err(error) => return self.unreachable(head, &error).await,
         };
         self.from_relay.consume(usize::from(head.len));
-        self.relay.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+        self.say(b"HTTP/1.1 200 OK\r\n\r\n").await?;
         Ok(self.tunnel(target).await)
     }
 
-    /// Raw bytes both ways until both ends are done.
-    async fn tunnel(&mut self, mut target: TcpStream) -> Then {
-        let (from_relay, to_relay) = self.relay.split();
-        let (from_target, to_target) = target.split();
-        let there = Way { from: from_relay, to: to_target, early: &mut self.from_relay };
-        let back = Way { from: from_target, to: to_relay, early: &mut self.from_target };
-        if let Err(error) = pump::both(there, back).await {
+    /// Raw bytes both ways until both ends are done, or one is gone.
+    async fn tunnel(&mut self, target: TcpStream) -> Then {
+        // In a tunnel a reader may pause for longer than the kernel would wait in an exchange.
+        for stream in [&self.relay, &target] {
+            let _the_limits_of_the_tunnel_count_in_any_case = socket::give_up_after(stream, None);
+        }
+        let (relay, target) = (End(&self.relay), End(&target));
+        let there = Way { from: relay, to: target, early: &mut self.from_relay };
+        let back = Way { from: target, to: relay, early: &mut self.from_target };
+        let ended = tokio::select! {
+            biased;
+            ended = pump::both(there, back, self.config.patience()) => ended,
+            // Heard although the relay is not read while the target takes nothing.
+            error = socket::failed(&self.relay) => Err(error),
+        };
+        if let Err(error) = ended {
             tracing::debug!("a tunnel broke: {error}");
         }
         Then::Close
@@ -219,8 +268,8 @@ impl<'s> Session<'s> {
 
     async fn unreachable(&mut self, head: &RequestHead, error: &io::Error) -> io::Result<Then> {
         tracing::warn!("cannot connect to the target {}: {error}", self.config.target);
-        let keep = self.keeps(head) && self.drain(head).await?;
-        self.answer_502(head, "target-unreachable", "The gateway cannot reach its target.\n", keep).await
+        let keep = self.keeps(head) && within(self.config.idle_timeout, self.drain(head)).await?;
+        self.answer(head, Trouble::Unreachable, keep).await
     }
 
     /// Whether the relay expects the connection to be kept after an answer with a length.
@@ -231,12 +280,16 @@ impl<'s> Session<'s> {
     /// Throws the request away. False when its body is too long for that, or may never come.
     async fn drain(&mut self, head: &RequestHead) -> io::Result<bool> {
         self.from_relay.consume(usize::from(head.len));
-        if head.method == Method::Connect || !exchange::has_body(head) {
+        // What the client sent ahead is meant for a tunnel that there will not be, and is no request (RFC 9931 §8).
+        if head.method == Method::Connect {
+            return Ok(false);
+        }
+        if !exchange::has_body(head) {
             return Ok(true);
         }
         let (mut body, mut drained) = (head.body, 0);
         loop {
-            let Ok(taken) = body.take(self.from_relay.filled()) else {
+            let Ok(taken) = exchange::take(&mut body, self.from_relay.filled()) else {
                 return Ok(false);
             };
             self.from_relay.consume(taken);
@@ -253,16 +306,23 @@ impl<'s> Session<'s> {
         }
     }
 
-    async fn answer_502(&mut self, head: &RequestHead, error: &str, text: &str, keep: bool) -> io::Result<Then> {
+    /// Answers instead of the target.
+    async fn answer(&mut self, head: &RequestHead, trouble: Trouble, keep: bool) -> io::Result<Then> {
+        let (status, error, text) = trouble.text();
         let close = if keep { "" } else { "Connection: close\r\n" };
         let body = if head.method == Method::Head { "" } else { text };
         let answer = format!(
-            "HTTP/1.1 502 Bad Gateway\r\nX-Relay-Error: {error}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+            "HTTP/1.1 {status}\r\nX-Relay-Error: {error}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
              {close}\r\n{body}",
             text.len()
         );
-        self.relay.write_all(answer.as_bytes()).await?;
+        self.say(answer.as_bytes()).await?;
         Ok(if keep { Then::Next } else { Then::Linger })
+    }
+
+    /// Says something of the gateway's own.
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within(self.config.idle_timeout, self.relay.write_all(bytes)).await
     }
 
     async fn linger(&mut self) {
@@ -274,6 +334,29 @@ impl<'s> Session<'s> {
             io::Result::Ok(())
         };
         let _the_connection_ends_anyway = tokio::time::timeout(LINGER, listen).await;
+    }
+}
+
+/// What is wrong with the target.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Unreachable,
+    NoResponse,
+    Late,
+}
+
+impl Trouble {
+    /// Status and reason, what scripts match on, and what people read.
+    fn text(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Trouble::Unreachable => ("502 Bad Gateway", "target-unreachable", "The gateway cannot reach its target.\n"),
+            Trouble::NoResponse => {
+                ("502 Bad Gateway", "target-no-response", "The gateway's target gave no usable response.\n")
+            }
+            Trouble::Late => {
+                ("504 Gateway Timeout", "target-timeout", "The gateway's target did not answer in time.\n")
+            }
+        }
     }
 }
 

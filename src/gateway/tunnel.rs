@@ -10,10 +10,12 @@ use tokio::{
 use super::{
     Authority, Error,
     buffer::Buffer,
-    pump::{self, Way},
+    clock::{Clock, within},
+    head,
+    pump::{self, Patience, Way},
     registration, socket,
 };
-use crate::http::{HEADERS_MAX, Method, Parse, response};
+use crate::http::Method;
 
 /// Where a tunnel leads.
 #[derive(Clone, Debug)]
@@ -24,8 +26,33 @@ pub struct Config {
     pub domain: String,
     /// The key that the relay wants from clients of the domain, if any.
     pub key: Option<String>,
-    /// Longest wait for a connection to the relay. There is no limit on the gateway's answer: the relay has one.
+    /// Longest wait for a connection to the relay.
     pub connect_timeout: Duration,
+    /// Longest wait for the answer of the gateway.
+    pub response_timeout: Duration,
+    /// How long a tunnel that one side has ended may be silent.
+    pub idle_timeout: Duration,
+    /// How long a tunnel may be silent.
+    pub tunnel_idle: Duration,
+}
+
+impl Config {
+    /// Without a key; 10 s to connect, 2 min for the answer, 1 h of silence, 2 min of it when one side has ended.
+    pub fn new(relay: Authority, domain: String) -> Config {
+        Config {
+            relay,
+            domain,
+            key: None,
+            connect_timeout: Duration::from_secs(10),
+            response_timeout: super::RESPONSE_TIMEOUT,
+            idle_timeout: super::IDLE_TIMEOUT,
+            tunnel_idle: super::TUNNEL_IDLE,
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience { open: self.tunnel_idle, half_closed: self.idle_timeout.min(self.tunnel_idle) }
+    }
 }
 
 /// Why there is no tunnel.
@@ -53,6 +80,14 @@ pub enum TunnelError {
         /// The reason, as the relay names it.
         reason: String,
     },
+    /// The gateway does not answer.
+    #[error("no tunnel to {domain}: no answer within {limit:?}; does its target accept connections?")]
+    Silent {
+        /// The relay domain.
+        domain: String,
+        /// How long the answer was waited for.
+        limit: Duration,
+    },
     /// What came back is no HTTP.
     #[error("{0} does not answer like a relay: check the URL")]
     NotARelay(Authority),
@@ -70,36 +105,56 @@ struct Tunnel {
 
 /// Opens a tunnel with `CONNECT /<domain>`.
 async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
-    let Config { relay, domain, key, connect_timeout } = config;
+    let Config { relay, domain, key, connect_timeout, response_timeout, .. } = config;
     registration::check(domain, key.as_deref())?;
     let unreachable = |error| TunnelError::Unreachable { relay: relay.clone(), error };
-    let mut stream = socket::connect(relay, *connect_timeout).await.map_err(unreachable)?;
+    let mut stream = socket::connect(relay, *connect_timeout, config.idle_timeout).await.map_err(unreachable)?;
     let mut head = format!("CONNECT /{domain} HTTP/1.1\r\nHost: {relay}\r\n");
     if let Some(key) = key {
         head += &format!("Authorization: Bearer {key}\r\n");
     }
     head += "\r\n";
-    stream.write_all(head.as_bytes()).await?;
+    within(*response_timeout, stream.write_all(head.as_bytes())).await?;
     let mut early = Buffer::default();
-    loop {
-        match response::parse(early.filled(), Method::Connect, HEADERS_MAX) {
-            Ok(Parse::Complete(head)) if head.status == 101 || head.status >= 300 => {
-                let reason = registration::field(early.filled(), "X-Relay-Error").unwrap_or("no reason given");
-                let (domain, reason) = (domain.clone(), reason.to_owned());
-                return Err(TunnelError::Refused { domain, status: head.status, reason });
-            }
-            Ok(Parse::Complete(head)) => {
-                early.consume(usize::from(head.len));
-                if head.status >= 200 {
-                    return Ok(Tunnel { relay: stream, early });
-                }
-                continue;
-            }
-            Ok(Parse::Partial) => {}
-            Err(_) => return Err(TunnelError::NotARelay(relay.clone())),
+    let answer = answer(&mut stream, &mut early);
+    match tokio::time::timeout(*response_timeout, answer).await {
+        Err(_) => Err(TunnelError::Silent { domain: domain.clone(), limit: *response_timeout }),
+        Ok(Ok(Answer::Open)) => {
+            // In a tunnel a reader may pause for long.
+            socket::give_up_after(&stream, None)?;
+            Ok(Tunnel { relay: stream, early })
         }
-        if early.fill(&mut stream).await? == 0 {
-            return Err(TunnelError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        Ok(Ok(Answer::Refused { status, reason })) => {
+            Err(TunnelError::Refused { domain: domain.clone(), status, reason })
+        }
+        Ok(Ok(Answer::NotHttp)) => Err(TunnelError::NotARelay(relay.clone())),
+        Ok(Err(error)) => Err(TunnelError::Broken(error)),
+    }
+}
+
+/// The answer to a CONNECT.
+enum Answer {
+    Open,
+    Refused { status: u16, reason: String },
+    NotHttp,
+}
+
+/// Reads the answer; what follows it stays in `early`.
+async fn answer(stream: &mut TcpStream, early: &mut Buffer) -> io::Result<Answer> {
+    loop {
+        let head = match head::response(stream, early, Method::Connect).await? {
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(Err(_)) => return Ok(Answer::NotHttp),
+            Some(Ok(head)) => head,
+        };
+        let bytes = &early.filled()[..usize::from(head.len)];
+        if head.status == 101 || head.status >= 300 {
+            let reason = registration::field(bytes, "X-Relay-Error").unwrap_or("no reason given").to_owned();
+            return Ok(Answer::Refused { status: head.status, reason });
+        }
+        early.consume(usize::from(head.len));
+        if head.status >= 200 {
+            return Ok(Answer::Open);
         }
     }
 }
@@ -113,13 +168,13 @@ pub async fn stdio(config: &Config) -> Result<(), TunnelError> {
     let Tunnel { mut relay, early: mut from_relay } = open(config).await?;
     let (relay_in, relay_out) = relay.split();
     let mut typed = Buffer::default();
-    let there = pump::one(Way { from: stdin(), to: relay_out, early: &mut typed });
+    let clock = &Clock::start();
+    let there = pump::one(Way { from: stdin(), to: relay_out, early: &mut typed }, clock);
     let back = async {
-        pump::one(Way { from: relay_in, to: stdout(), early: &mut from_relay }).await?;
+        pump::one(Way { from: relay_in, to: stdout(), early: &mut from_relay }, clock).await?;
         close_stdout()
     };
-    tokio::try_join!(there, back)?;
-    Ok(())
+    Ok(pump::join(there, back, clock, config.patience()).await?)
 }
 
 /// Ends standard output for whoever reads it. Rust keeps the descriptor open until the process ends, and ssh would
@@ -173,7 +228,7 @@ async fn serve(config: Arc<Config>, mut client: TcpStream) {
         let mut from_client = Buffer::default();
         let there = Way { from: client_in, to: relay_out, early: &mut from_client };
         let back = Way { from: relay_in, to: client_out, early: &mut from_relay };
-        pump::both(there, back).await.map_err(TunnelError::Broken)
+        pump::both(there, back, config.patience()).await.map_err(TunnelError::Broken)
     };
     if let Err(error) = carried.await {
         tracing::warn!("{error}");

@@ -178,6 +178,8 @@ refusals! {
     BadTarget "400 Bad Request" "bad-target"
         "The request target is of no form that its method allows",
         "send a path, an http or https URL, or host:port with CONNECT";
+    BadTargetCharacter "400 Bad Request" "bad-target-character"
+        "The request target has a character that no target may have", "percent-encode it";
     BadHeaderName "400 Bad Request" "bad-header-name"
         "A header line has no name, or a character that no name may have", "send Name: value";
     BadHeaderValue "400 Bad Request" "bad-header-value"
@@ -203,13 +205,16 @@ refusals! {
     DifferingLengths "400 Bad Request" "differing-lengths"
         "There are Content-Lengths that differ", "send one";
     BadLength "400 Bad Request" "bad-length"
-        "The Content-Length is not a decimal number of at most 64 bits", "send one";
+        "The Content-Length is not a decimal number below 2^63 without leading zeros", "send one";
+    RepeatedLength "400 Bad Request" "repeated-length"
+        "There is more than one Content-Length", "send one";
     BadTransferEncoding "400 Bad Request" "bad-transfer-encoding"
         "The Transfer-Encoding does not end in chunked, once and without parameters", "send chunked, last";
     EncodingInHttp10 "400 Bad Request" "encoding-in-http10"
         "There is a Transfer-Encoding in an HTTP/1.0 message", "send HTTP/1.1 or a Content-Length";
     ConnectWithBody "400 Bad Request" "connect-with-body"
-        "There is a Content-Length or a Transfer-Encoding in a CONNECT request", "send what follows in the tunnel";
+        "There is a Content-Length above 0 or a Transfer-Encoding in a CONNECT request",
+        "send what follows in the tunnel";
     BadChunkSize "400 Bad Request" "bad-chunk-size"
         "A chunk does not start with its size in at most 16 hexadecimal digits and a line end", "send it so";
     BadChunkEnd "400 Bad Request" "bad-chunk-end"
@@ -218,8 +223,17 @@ refusals! {
         "The extensions of a chunk are longer than 4096 bytes", "send fewer or none";
     BadTrailer "400 Bad Request" "bad-trailer"
         "A trailer line is not of the form Name: value", "send it so, on one line";
+    ForbiddenTrailer "400 Bad Request" "forbidden-trailer"
+        "There is a trailer for framing, routing, authentication or the content's form", "send it as a header";
     AlpnMissing "400 Bad Request" "alpn-missing"
         "There is no ALPN header that offers http/1.1", "send ALPN: http%2F1.1 with Upgrade: ptth";
+    BadOrigin "400 Bad Request" "bad-origin"
+        "An origin in the path of the registration is not of the form https://host or https://host:port",
+        "send it so, percent-encoded";
+    TooManyOrigins "400 Bad Request" "too-many-origins"
+        "The registration names too many domains", "spread them over several connections";
+    BadProxyHeader "400 Bad Request" "bad-proxy-header"
+        "The PROXY protocol header is malformed or too long", "look at the proxy in front";
     BadDomain "400 Bad Request" "bad-domain"
         "The relay domain has a character that no domain may have",
         "use letters, digits and - . _ ~ % ! $ & ' ( ) * + , ; =";
@@ -233,14 +247,19 @@ refusals! {
         "The request names no relay domain", "put it first in the path or in the host name";
     HeadTimeout "408 Request Timeout" "head-timeout"
         "The head of the request did not arrive in time", "send it at once";
+    LengthForClassic "413 Content Too Large" "length-for-classic"
+        "The body is longer than the 2147483647 bytes that this gateway can count", "send it in parts";
     DomainTooLong "414 URI Too Long" "domain-too-long"
         "The relay domain is longer than 255 bytes", "use a shorter one";
+    Misdirected "421 Misdirected Request" "misdirected"
+        "The request target is an https URL, and this connection is not encrypted",
+        "send an http URL or a path, or use the port for https";
     HeadTooLarge "431 Request Header Fields Too Large" "head-too-large"
         "The request line and the headers are too long together", "send less";
     TooManyHeaders "431 Request Header Fields Too Large" "too-many-headers"
         "There are too many headers", "send fewer";
     TooManyHopByHop "431 Request Header Fields Too Large" "too-many-hop-by-hop"
-        "There are too many hop-by-hop headers, or they lie too far apart", "send fewer, side by side";
+        "There are more than 128 options in Connection", "send fewer";
     TrailersTooLarge "431 Request Header Fields Too Large" "trailers-too-large"
         "The trailers are longer than 16384 bytes together", "send less";
     GatewayFailed "502 Bad Gateway" "gateway-failed"
@@ -249,6 +268,8 @@ refusals! {
         "The gateway's response breaks the rules of HTTP", "look at the service behind the gateway";
     TooManyConnections "503 Service Unavailable" "too-many-connections"
         "The relay has as many connections as it takes", "try again later";
+    MemoryFull "503 Service Unavailable" "memory-full"
+        "The relay holds as many bytes for others as it may", "try again later";
     ShuttingDown "503 Service Unavailable" "shutting-down"
         "The relay is shutting down", "try again soon";
     NoGateway "504 Gateway Timeout" "no-gateway"

@@ -1,6 +1,8 @@
 //! Relay domains: where a request names one, and what a name may be.
 use super::authority::Authority;
+use super::origins::{self, Origins};
 use super::{Method, Refusal, RequestHead, Span, class};
+use std::fmt;
 
 /// Longest relay domain, in bytes.
 pub const DOMAIN_BYTES_MAX: usize = 255;
@@ -14,11 +16,17 @@ pub struct Named {
     pub strip: Span,
 }
 
-/// Names that no gateway can register, besides the empty one (PROTOCOL §1.1).
-const RESERVED: &[u8] = b"relay_domain";
+/// Names that no gateway can register, besides the empty one: the original relay's own, and the place of registrations
+/// by origin.
+const RESERVED: [&[u8]; 2] = [b"relay_domain", WELL_KNOWN];
+
+/// What paths with a meaning of their own begin with (RFC 8615).
+const WELL_KNOWN: &[u8] = b".well-known";
 
 /// Finds the relay domain of a client's request: labels left of one of `hostnames` (lower-case, no port) in the
-/// authority, else the first segment of the path.
+/// authority, else the first segment of the path. The first segment of a CONNECT may have a port behind it.
+///
+/// A domain may also be registered by a whole host name; look for [`full_host`] first.
 ///
 /// # Errors
 /// No name, a name too long, or a character that no name may have.
@@ -27,26 +35,118 @@ pub fn of(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Result<Name
         check(name.of(bytes))?;
         return Ok(Named { name, strip: Span::default() });
     }
-    let name = first_segment(bytes, head.path);
-    if name.is_empty() {
+    let mut name = first_segment(bytes, head.path);
+    if head.method == Method::Connect {
+        name = without_port(bytes, name);
+    }
+    if name.is_empty() || name.of(bytes).eq_ignore_ascii_case(WELL_KNOWN) {
         return Err(Refusal::NoDomain);
     }
     check(name.of(bytes))?;
     Ok(Named { name, strip: strip(bytes, head, name) })
 }
 
-/// Finds the relay domain that a gateway registers: always the first segment of the path.
+/// Finds the host that a request is for, without its port and trailing dot, in whatever case: the name of the domain of
+/// a gateway that registered the host as an origin. `None` also where it is too long for a domain.
+pub fn full_host(bytes: &[u8], head: &RequestHead) -> Option<Span> {
+    let authority = head.authority?;
+    let host = host_of(authority.of(bytes)).filter(|host| host.len() <= DOMAIN_BYTES_MAX)?;
+    Some(Span { start: authority.start, end: authority.start + host.len() as u16 })
+}
+
+/// Finds the relay domains that a gateway registers: the first segment of the path or, under
+/// `/.well-known/ptth/{serialized_origin}/` (draft-kazuho-ptth-ptth), the hosts of the origins there, each as labels
+/// left of one of `hostnames` or else as a whole.
 ///
 /// # Errors
-/// The empty name and `relay_domain` are reserved; bad characters and long names are refused.
-pub fn registered(bytes: &[u8], head: &RequestHead) -> Result<Span, Refusal> {
-    let span = first_segment(bytes, head.path);
-    let name = span.of(bytes);
-    if name.is_empty() || name.eq_ignore_ascii_case(RESERVED) {
-        return Err(Refusal::ReservedDomain);
+/// The empty name, `relay_domain`, `.well-known` and a hostname itself are reserved; bad characters and long names are
+/// refused, and so are origins that are none and more than [`ORIGINS_MAX`] of them.
+pub fn registered<'a>(bytes: &'a [u8], head: &RequestHead, hostnames: &'a [String]) -> Result<Domains<'a>, Refusal> {
+    let name = first_segment(bytes, head.path).of(bytes);
+    let inner = match name.eq_ignore_ascii_case(WELL_KNOWN) {
+        true => {
+            let origins = origins::in_path(&head.path.of(bytes)[1 + name.len()..], hostnames);
+            let origins = origins.ok_or(Refusal::ReservedDomain)?;
+            if origins.listed() > ORIGINS_MAX {
+                return Err(Refusal::TooManyOrigins);
+            }
+            Inner::Origins(origins)
+        }
+        false => Inner::Segment(Some(name)),
+    };
+    let domains = Domains(inner);
+    for domain in domains.clone().fallible() {
+        check_registered(domain?.as_bytes())?;
     }
-    check(name)?;
-    Ok(span)
+    Ok(domains)
+}
+
+/// Most origins that one connection may register.
+pub const ORIGINS_MAX: usize = 16;
+
+/// The relay domains of one registration, each once. At least one, at most [`ORIGINS_MAX`].
+#[derive(Clone, Debug)]
+pub struct Domains<'a>(Inner<'a>);
+
+#[derive(Clone, Debug)]
+enum Inner<'a> {
+    /// One name, until it is taken.
+    Segment(Option<&'a [u8]>),
+    Origins(Origins<'a>),
+}
+
+impl Domains<'_> {
+    /// The same, before anything has been checked.
+    fn fallible(mut self) -> impl Iterator<Item = Result<Domain, Refusal>> {
+        std::iter::from_fn(move || match &mut self.0 {
+            Inner::Segment(name) => name.take().map(Domain::new),
+            Inner::Origins(origins) => origins.next(),
+        })
+    }
+}
+
+impl Iterator for Domains<'_> {
+    type Item = Domain;
+
+    fn next(&mut self) -> Option<Domain> {
+        match &mut self.0 {
+            Inner::Segment(name) => Domain::new(name.take()?).ok(),
+            Inner::Origins(origins) => origins.next()?.ok(),
+        }
+    }
+}
+
+/// The name of a relay domain, in lower case.
+#[derive(Clone, Copy)]
+pub struct Domain {
+    bytes: [u8; DOMAIN_BYTES_MAX],
+    len: u8,
+}
+
+impl Domain {
+    /// `name` in lower case.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(super) fn new(name: &[u8]) -> Result<Domain, Refusal> {
+        if name.len() > DOMAIN_BYTES_MAX {
+            return Err(Refusal::DomainTooLong);
+        }
+        let mut bytes = [0; DOMAIN_BYTES_MAX];
+        let len = lower(name, &mut bytes).len() as u8;
+        Ok(Domain { bytes, len })
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Domain({})", self.as_bytes().escape_ascii())
+    }
 }
 
 /// Writes `name` in lower case into `out` and returns what was written. At most [`DOMAIN_BYTES_MAX`] bytes.
@@ -64,8 +164,19 @@ pub fn lower<'a>(name: &[u8], out: &'a mut [u8; DOMAIN_BYTES_MAX]) -> &'a [u8] {
 /// is one of `hostnames` itself.
 fn in_host(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Option<Span> {
     let authority = head.authority?;
-    let host = Authority::parse(authority.of(bytes))?.host;
-    let host = host.strip_suffix(b".").unwrap_or(host);
+    let host = host_of(authority.of(bytes))?;
+    let end = authority.start + labels_left(host, hostnames)?.len() as u16;
+    Some(Span { start: authority.start, end })
+}
+
+/// The host of an authority, without a trailing dot.
+fn host_of(authority: &[u8]) -> Option<&[u8]> {
+    let host = Authority::parse(authority)?.host;
+    Some(host.strip_suffix(b".").unwrap_or(host)).filter(|host| !host.is_empty())
+}
+
+/// The labels of `host` left of the longest of `hostnames`. `None` if there are none.
+pub(super) fn labels_left<'a>(host: &'a [u8], hostnames: &[String]) -> Option<&'a [u8]> {
     let mut shortest = host.len();
     for hostname in hostnames {
         let hostname = hostname.as_bytes();
@@ -82,8 +193,7 @@ fn in_host(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Option<Spa
         }
     }
     // An empty name (`.relay.example`) is no name either.
-    let end = authority.start + shortest as u16;
-    (0 < shortest && shortest < host.len()).then_some(Span { start: authority.start, end })
+    (0 < shortest && shortest < host.len()).then_some(&host[..shortest])
 }
 
 /// The first segment of `path`, without its slash.
@@ -96,14 +206,30 @@ fn first_segment(bytes: &[u8], path: Span) -> Span {
     Span { start, end: start + len as u16 }
 }
 
-/// What to leave out of the path so that the rest still starts with a slash: `/name` of `/name/rest`, `name` of
-/// `/name`. Nothing for a tunnel.
+/// `name` without a port behind it: `/name:22` is what SSH's helpers make of a proxy and a host.
+fn without_port(bytes: &[u8], name: Span) -> Span {
+    let text = name.of(bytes);
+    let colon = memchr::memchr(b':', text).unwrap_or(text.len());
+    let has_port = Authority::parse(text).is_some_and(|authority| authority.port.is_some_and(|port| port > 0));
+    Span { end: if has_port { name.start + colon as u16 } else { name.end }, ..name }
+}
+
+/// What to leave out of the path so that the rest starts with one slash: `/name` of `/name/rest`, `name` of `/name`,
+/// `/name/` of `/name//rest`, since `//rest` would be taken for a host. Nothing for a tunnel.
 fn strip(bytes: &[u8], head: &RequestHead, name: Span) -> Span {
-    let slash_behind = bytes[..usize::from(head.path.end)].get(usize::from(name.end)) == Some(&b'/');
-    match slash_behind {
+    let behind = &bytes[usize::from(name.end)..usize::from(head.path.end)];
+    let slashes = behind.iter().take_while(|&&b| b == b'/').count() as u16;
+    match slashes {
         _ if head.method == Method::Connect => Span::default(),
-        true => Span { start: name.start - 1, end: name.end },
-        false => name,
+        0 => name,
+        _ => Span { start: name.start - 1, end: name.end + slashes - 1 },
+    }
+}
+
+fn check_registered(name: &[u8]) -> Result<(), Refusal> {
+    match name.is_empty() || RESERVED.contains(&name) {
+        true => Err(Refusal::ReservedDomain),
+        false => check(name),
     }
 }
 

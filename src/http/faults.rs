@@ -34,6 +34,9 @@ fn in_request_line(line: &[u8]) -> Refusal {
         Refusal::Nul
     } else if has_bare_cr(line) {
         Refusal::BareCr
+    } else if line.split(|&b| b == b' ').nth(1).is_some_and(|target| !target.is_ascii()) {
+        // What is not even UTF-8.
+        Refusal::BadTargetCharacter
     } else {
         Refusal::BadRequestLine
     }

@@ -1,5 +1,5 @@
-//! Where a message's body ends (RFC 9112 §6).
-use super::{Refusal, class};
+//! Where a message's body ends, and which of its bytes go on (RFC 9112 §6, §7.1).
+use super::{Refusal, class, trailers};
 
 /// Longest chunk-size line, extensions included, in bytes. Extensions mean nothing to anybody; a long one is an attack.
 pub const CHUNK_LINE_BYTES_MAX: u16 = 4096;
@@ -7,12 +7,15 @@ pub const CHUNK_LINE_BYTES_MAX: u16 = 4096;
 /// Longest trailer section, in bytes, its blank line included.
 pub const TRAILER_BYTES_MAX: u16 = 16 * 1024;
 
+/// Longest body, and longest chunk, in bytes: what recipients that count in signed 64 bits can hold.
+pub const BODY_BYTES_MAX: u64 = i64::MAX as u64;
+
 /// Progress through one message body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// Length known: bytes still to come. `Length(0)` is a message without a body, or one that is complete.
     Length(u64),
-    /// `Transfer-Encoding: chunked`, forwarded as it is, its framing followed byte by byte.
+    /// `Transfer-Encoding: chunked`, its framing followed byte by byte.
     Chunked(Chunked),
     /// Everything until the sender closes (responses and tunnels only).
     UntilClose,
@@ -21,15 +24,26 @@ pub enum Body {
 // Every session holds two of these.
 const _: () = assert!(size_of::<Body>() <= 24);
 
+/// What becomes of the next bytes of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// This many bytes, the first ones, go on as they are.
+    pub pass: usize,
+    /// This many bytes behind those are consumed and go nowhere.
+    pub drop: usize,
+}
+
 /// State of the chunked coding's parser (RFC 9112 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunked {
-    /// In a size line: the size so far. In data: bytes still to come.
+    /// In a size line: the size so far. In data: bytes still to come. In a trailer's name: the hash so far.
     left: u64,
     /// Bytes of the current size line, or of the trailer section, so far.
     line: u16,
     /// What the next byte is.
     next: Next,
+    /// Whether only the data goes on, without the framing around it.
+    decoded: bool,
 }
 
 /// What the next byte of a chunked body is.
@@ -39,10 +53,24 @@ enum Next {
     FirstDigit,
     /// Another digit, or what ends the size.
     Digit,
-    /// Whitespace between size and `;` (RFC 9112 §7.1.1 has it as "bad" whitespace that must be accepted).
+    /// Whitespace before a `;` (RFC 9112 §7.1.1 has it as "bad" whitespace that must be accepted).
     Space,
-    /// Part of a chunk extension.
+    /// The first byte of an extension's name, or whitespace before it.
     Extension,
+    /// Part of an extension's name, or what ends it.
+    ExtensionName,
+    /// Whitespace behind an extension's name.
+    BehindName,
+    /// The first byte of an extension's value, or whitespace before it.
+    ExtensionValue,
+    /// Part of a value that is a token, or what ends it.
+    ValueToken,
+    /// Part of a quoted value.
+    Quoted,
+    /// What a backslash in a quoted value stands before.
+    Escaped,
+    /// What follows the closing quote.
+    BehindQuote,
     /// The LF of a size line.
     SizeLf,
     /// Chunk data.
@@ -55,6 +83,8 @@ enum Next {
     TrailerStart,
     /// Part of a trailer's name.
     TrailerName,
+    /// Part of a trailer's name that began with `Proxy-`.
+    TrailerProxyName,
     /// Part of a trailer's value.
     TrailerValue,
     /// The LF of a trailer line.
@@ -65,28 +95,67 @@ enum Next {
     Nothing,
 }
 
+impl Next {
+    /// Within a chunk's extensions, or the whitespace around them.
+    fn is_extension(self) -> bool {
+        use Next::*;
+        matches!(
+            self,
+            Space
+                | Extension
+                | ExtensionName
+                | BehindName
+                | ExtensionValue
+                | ValueToken
+                | Quoted
+                | Escaped
+                | BehindQuote
+        )
+    }
+}
+
 impl Body {
     /// No body at all.
     pub const EMPTY: Body = Body::Length(0);
 
-    /// A chunked body, from its first byte.
-    pub const CHUNKED: Body = Body::Chunked(Chunked { left: 0, line: 0, next: Next::FirstDigit });
+    /// A chunked body, from its first byte, that stays chunked. Extensions are dropped: a recipient may ignore them
+    /// (RFC 9112 §7.1.1), and recipients disagree on where odd ones end.
+    pub const CHUNKED: Body = Body::Chunked(Chunked { left: 0, line: 0, next: Next::FirstDigit, decoded: false });
 
-    /// How many of `bytes`, from the first, belong to this body (framing included); the state moves past them.
-    /// Fewer than all of them only when the body ends inside `bytes`.
+    /// A chunked body, from its first byte, of which only the data goes on: for clients that do not know the coding.
+    pub const DECODED: Body = Body::Chunked(Chunked { left: 0, line: 0, next: Next::FirstDigit, decoded: true });
+
+    /// What becomes of the first of `bytes`, which come next in this body; the state moves past `pass` and `drop`.
+    /// Both are 0 only when the body is done or `bytes` is empty: the caller asks again for the rest.
     ///
     /// # Errors
-    /// Bad chunk framing. The state is of no use afterwards.
+    /// Bad chunk framing, or a trailer field that must not be one. The state is of no use afterwards.
     #[inline]
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, Refusal> {
         match self {
             Body::Length(left) => {
                 let n = (*left).min(bytes.len() as u64);
                 *left -= n;
-                Ok(n as usize)
+                Ok(Piece { pass: n as usize, drop: 0 })
             }
-            Body::Chunked(chunked) => chunked.take(bytes),
-            Body::UntilClose => Ok(bytes.len()),
+            Body::Chunked(chunked) => chunked.next(bytes),
+            Body::UntilClose => Ok(Piece { pass: bytes.len(), drop: 0 }),
+        }
+    }
+
+    /// How many of `bytes`, from the first, belong to this body, whatever becomes of them; the state moves past them.
+    /// Fewer than all of them only when the body ends inside `bytes`.
+    ///
+    /// # Errors
+    /// As [`Body::next`].
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        let mut at = 0;
+        loop {
+            let Piece { pass, drop } = self.next(&bytes[at..])?;
+            if pass + drop == 0 {
+                return Ok(at);
+            }
+            at += pass + drop;
         }
     }
 
@@ -128,23 +197,43 @@ impl Body {
 }
 
 impl Chunked {
-    fn take(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    fn next(&mut self, bytes: &[u8]) -> Result<Piece, Refusal> {
+        let pass = self.run(bytes, true)?;
+        let drop = self.run(&bytes[pass..], false)?;
+        Ok(Piece { pass, drop })
+    }
+
+    /// Moves past the first of `bytes`, as long as they are to pass, or to be dropped.
+    #[inline]
+    fn run(&mut self, bytes: &[u8], pass: bool) -> Result<usize, Refusal> {
         let mut at = 0;
-        while at < bytes.len() {
+        while let Some(&b) = bytes.get(at) {
             match self.next {
-                Next::Data => {
+                Next::Data if pass => {
                     let n = self.left.min((bytes.len() - at) as u64);
                     self.skip(n);
                     at += n as usize;
                 }
-                Next::Nothing => break,
+                Next::Data | Next::Nothing => break,
+                _ if self.passes(b) != pass => break,
                 _ => {
-                    self.next = self.step(bytes[at])?;
+                    self.next = self.step(b)?;
                     at += 1;
                 }
             }
         }
         Ok(at)
+    }
+
+    /// Whether a byte of framing goes on.
+    #[inline]
+    fn passes(&self, b: u8) -> bool {
+        match self.next {
+            _ if self.decoded => false,
+            Next::Digit => !matches!(b, b' ' | b'\t' | b';'),
+            next if next.is_extension() => b == b'\r',
+            _ => true,
+        }
     }
 
     fn skip(&mut self, n: u64) {
@@ -158,30 +247,28 @@ impl Chunked {
     #[inline]
     fn step(&mut self, b: u8) -> Result<Next, Refusal> {
         match self.next {
-            Next::FirstDigit | Next::Digit | Next::Space | Next::Extension | Next::SizeLf => self.size_line(b),
+            Next::FirstDigit | Next::Digit | Next::SizeLf => self.size_line(b),
             Next::DataCr if b == b'\r' => Ok(Next::DataLf),
             Next::DataLf if b == b'\n' => {
                 self.line = 0;
                 Ok(Next::FirstDigit)
             }
             Next::DataCr | Next::DataLf => Err(Refusal::BadChunkEnd),
+            next if next.is_extension() => self.extension(b),
             _ => self.trailer(b),
         }
     }
 
     fn size_line(&mut self, b: u8) -> Result<Next, Refusal> {
         self.line += 1;
-        if self.line > CHUNK_LINE_BYTES_MAX {
-            return Err(Refusal::ChunkLineTooLong);
-        }
         match (self.next, b) {
             (Next::FirstDigit | Next::Digit, b'0'..=b'9') => self.digit(b - b'0'),
             (Next::FirstDigit | Next::Digit, b'a'..=b'f') => self.digit(b - b'a' + 10),
             (Next::FirstDigit | Next::Digit, b'A'..=b'F') => self.digit(b - b'A' + 10),
-            (Next::Digit | Next::Extension, b'\r') => Ok(Next::SizeLf),
-            (Next::Digit | Next::Space, b' ' | b'\t') => Ok(Next::Space),
-            (Next::Digit | Next::Space, b';') => Ok(Next::Extension),
-            (Next::Extension, _) if class::is_value(b) => Ok(Next::Extension),
+            (Next::Digit, b'\r') => Ok(Next::SizeLf),
+            (Next::Digit, b' ' | b'\t') => Ok(Next::Space),
+            (Next::Digit, b';') => Ok(Next::Extension),
+            (Next::SizeLf, _) if self.line > CHUNK_LINE_BYTES_MAX => Err(Refusal::ChunkLineTooLong),
             (Next::SizeLf, b'\n') => {
                 self.line = 0;
                 Ok(if self.left > 0 { Next::Data } else { Next::TrailerStart })
@@ -190,13 +277,39 @@ impl Chunked {
         }
     }
 
+    /// Digits come first, so the line so far is the digits so far, leading zeros included.
     fn digit(&mut self, digit: u8) -> Result<Next, Refusal> {
-        // 16 digits fill the 64 bits exactly, so the count is the overflow check; leading zeros count.
-        if self.line > 16 {
+        if self.line > 16 || self.left > BODY_BYTES_MAX >> 4 {
             return Err(Refusal::BadChunkSize);
         }
         self.left = self.left << 4 | u64::from(digit);
         Ok(Next::Digit)
+    }
+
+    /// RFC 9112 §7.1.1, to the letter: where one parser sees an extension and another the end of the line, they
+    /// would read two different messages.
+    fn extension(&mut self, b: u8) -> Result<Next, Refusal> {
+        use Next::*;
+        self.line += 1;
+        if self.line > CHUNK_LINE_BYTES_MAX {
+            return Err(Refusal::ChunkLineTooLong);
+        }
+        let next = match (self.next, b) {
+            (ExtensionName | ValueToken | BehindQuote, b'\r') => SizeLf,
+            (ExtensionName | ValueToken | BehindQuote | Space | BehindName, b';') => Extension,
+            (ExtensionName | BehindName, b'=') => ExtensionValue,
+            (ExtensionName | BehindName, b' ' | b'\t') => BehindName,
+            (Space | ValueToken | BehindQuote, b' ' | b'\t') => Space,
+            (Extension | ExtensionValue, b' ' | b'\t') => self.next,
+            (Extension | ExtensionName, _) if class::is_token(b) => ExtensionName,
+            (ExtensionValue | ValueToken, _) if class::is_token(b) => ValueToken,
+            (ExtensionValue, b'"') => Quoted,
+            (Quoted, b'"') => BehindQuote,
+            (Quoted, b'\\') => Escaped,
+            (Quoted | Escaped, _) if class::is_value(b) => Quoted,
+            _ => return Err(Refusal::BadChunkSize),
+        };
+        Ok(next)
     }
 
     fn trailer(&mut self, b: u8) -> Result<Next, Refusal> {
@@ -206,8 +319,17 @@ impl Chunked {
         }
         match (self.next, b) {
             (Next::TrailerStart, b'\r') => Ok(Next::EndLf),
-            (Next::TrailerStart | Next::TrailerName, _) if class::is_token(b) => Ok(Next::TrailerName),
-            (Next::TrailerName, b':') => Ok(Next::TrailerValue),
+            (Next::TrailerStart, _) if class::is_token(b) => {
+                self.left = trailers::hash(trailers::START, b);
+                Ok(Next::TrailerName)
+            }
+            (Next::TrailerName | Next::TrailerProxyName, _) if class::is_token(b) => {
+                self.left = trailers::hash(self.left, b);
+                Ok(if self.left == trailers::PROXY { Next::TrailerProxyName } else { self.next })
+            }
+            (Next::TrailerName, b':') if trailers::is_forbidden(self.left) => Err(Refusal::ForbiddenTrailer),
+            (Next::TrailerProxyName, b':') if self.left != trailers::PROXY_STATUS => Err(Refusal::ForbiddenTrailer),
+            (Next::TrailerName | Next::TrailerProxyName, b':') => Ok(Next::TrailerValue),
             (Next::TrailerValue, b'\r') => Ok(Next::TrailerLf),
             (Next::TrailerValue, _) if class::is_value(b) => Ok(Next::TrailerValue),
             (Next::TrailerLf, b'\n') => Ok(Next::TrailerStart),
@@ -217,11 +339,9 @@ impl Chunked {
     }
 }
 
-/// What a head says about its body, header by header.
+/// What a request's head says about its transfer coding, header by header.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Declared<'a> {
-    /// `Content-Length`: its digits, and what they mean.
-    length: Option<(&'a [u8], u64)>,
+pub(super) struct Declared {
     /// `Transfer-Encoding`.
     coding: Option<Coding>,
 }
@@ -233,20 +353,7 @@ enum Coding {
     Other,
 }
 
-impl<'a> Declared<'a> {
-    /// Reads a `Content-Length`. Repeating the same digits is tolerated, in one header or several (RFC 9110 §8.6).
-    pub fn length(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
-        for digits in class::raw_elements(value) {
-            match self.length {
-                None => self.length = Some((digits, decimal(digits).ok_or(Refusal::BadLength)?)),
-                Some((first, _)) if first == digits => {}
-                Some(_) if decimal(digits).is_none() => return Err(Refusal::BadLength),
-                Some(_) => return Err(Refusal::DifferingLengths),
-            }
-        }
-        Ok(())
-    }
-
+impl Declared {
     /// Reads a `Transfer-Encoding`. Chunked must come last and once (RFC 9112 §6.1); an empty element is refused,
     /// because recipients disagree on what it means.
     pub fn coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -265,49 +372,30 @@ impl<'a> Declared<'a> {
         Ok(())
     }
 
-    /// Whether anything was said.
-    pub fn is_some(&self) -> bool {
-        self.length.is_some() || self.coding.is_some()
-    }
-
     /// Whether a `Transfer-Encoding` was read.
     pub fn has_coding(&self) -> bool {
         self.coding.is_some()
     }
 
-    /// The body of a request (RFC 9112 §6.3): none unless declared, and never one without a declared end.
+    /// The body of a request without a length (RFC 9112 §6.3): none unless declared, and never one without a declared
+    /// end.
     pub fn request_body(&self) -> Result<Body, Refusal> {
-        match self.body()? {
+        match self.coding {
             None => Ok(Body::EMPTY),
-            Some(Body::UntilClose) => Err(Refusal::BadTransferEncoding),
-            Some(body) => Ok(body),
-        }
-    }
-
-    /// The body of a response that may have one (RFC 9112 §6.3): until close unless declared.
-    pub fn response_body(&self) -> Result<Body, Refusal> {
-        Ok(self.body()?.unwrap_or(Body::UntilClose))
-    }
-
-    /// The body as declared; until close for a last coding that does not show its end.
-    fn body(&self) -> Result<Option<Body>, Refusal> {
-        match (self.length, self.coding) {
-            (Some(_), Some(_)) => Err(Refusal::LengthAndEncoding),
-            (Some((_, length)), None) => Ok(Some(Body::Length(length))),
-            (None, Some(Coding::Chunked)) => Ok(Some(Body::CHUNKED)),
-            (None, Some(Coding::Other)) => Ok(Some(Body::UntilClose)),
-            (None, None) => Ok(None),
+            Some(Coding::Chunked) => Ok(Body::CHUNKED),
+            Some(Coding::Other) => Err(Refusal::BadTransferEncoding),
         }
     }
 }
 
-/// A number of at least one digit. `None` also when it does not fit.
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// A length of at least one digit. `None` also when it is more than [`BODY_BYTES_MAX`].
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |number, &b| {
+    let number = digits.iter().try_fold(0u64, |number, &b| {
         let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    });
+    number.filter(|&number| number <= BODY_BYTES_MAX)
 }

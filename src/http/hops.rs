@@ -2,15 +2,18 @@
 use super::{Cuts, Span, class};
 use httparse::Header;
 
-/// Most connection options that name a header of the message and not one of the usual. More is an attack on the
-/// search below, which is options × headers.
+/// Options of `Connection` that are kept at hand; of more the header lines are read again.
 const NAMED_MAX: usize = 8;
+
+/// Most connection options that name a header of the message and not one of the usual. As many as a message may have
+/// headers; more is an attack on the search below, which is options × headers.
+const OPTIONS_MAX: usize = super::HEADERS_MAX;
 
 /// Headers that `Connection` cannot name away: without them the next hop would see another message, sent to
 /// somebody else or by somebody else, than the one the relay routed.
 const KEPT: [&str; 6] = ["Host", "Content-Length", "Transfer-Encoding", "Trailer", "Authorization", "Expect"];
 
-/// There are more hop-by-hop headers than [`Cuts::MAX`] places or more options than [`NAMED_MAX`].
+/// There are more options than [`OPTIONS_MAX`].
 pub(super) struct TooMany;
 
 /// What `Connection` says, and which header lines are not sent on. One bit a header, of at most 128.
@@ -22,9 +25,12 @@ pub(super) struct Hops<'a> {
     pub keep_alive: bool,
     /// `Connection: upgrade`.
     pub upgrade: bool,
-    /// Other options: names of headers to leave out.
+    /// Other options: names of headers to leave out. The first few of them.
     named: [&'a [u8]; NAMED_MAX],
+    /// How many there are.
     named_len: usize,
+    /// The `Connection` headers, one bit each.
+    connections: u128,
     /// Headers to leave out.
     marked: u128,
 }
@@ -45,6 +51,7 @@ impl<'a> Hops<'a> {
     /// Reads the `Connection` header at `index` and marks it.
     pub fn connection(&mut self, index: usize, value: &'a [u8]) -> Result<(), TooMany> {
         self.mark(index);
+        self.connections |= 1 << index;
         for option in class::elements(value) {
             match option.len() {
                 5 if option.eq_ignore_ascii_case(b"close") => self.close = true,
@@ -53,17 +60,20 @@ impl<'a> Hops<'a> {
                 // Left out in any case.
                 2 if option.eq_ignore_ascii_case(b"te") => {}
                 _ => {
-                    *self.named.get_mut(self.named_len).ok_or(TooMany)? = option;
+                    if let Some(named) = self.named.get_mut(self.named_len) {
+                        *named = option;
+                    }
                     self.named_len += 1;
                 }
             }
         }
-        Ok(())
+        if self.named_len > OPTIONS_MAX { Err(TooMany) } else { Ok(()) }
     }
 
     /// The marked lines and those that `Connection` names. `head` ends behind its blank line.
-    pub fn cuts(mut self, head: &[u8], headers: &[Header<'_>]) -> Result<Cuts, TooMany> {
+    pub fn cuts(mut self, head: &[u8], headers: &[Header<'_>]) -> Cuts {
         self.mark_named(headers);
+        let all = self.marked;
         let mut cuts = Cuts::default();
         while self.marked != 0 {
             let index = self.marked.trailing_zeros() as usize;
@@ -74,25 +84,48 @@ impl<'a> Hops<'a> {
                 None => blank_line(head),
             };
             if !cuts.add(Span { start, end }) {
-                return Err(TooMany);
+                return Cuts::lines(all);
             }
         }
-        Ok(cuts)
+        cuts
     }
 
     fn mark_named(&mut self, headers: &[Header<'_>]) {
-        let named = &self.named[..self.named_len];
-        if named.is_empty() {
-            return;
-        }
-        for (index, header) in headers.iter().enumerate() {
-            let name = header.name.as_bytes();
-            let is_named = named.iter().any(|option| option.eq_ignore_ascii_case(name));
-            if is_named && !KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(header.name)) {
-                self.marked |= 1 << index;
+        match self.named_len {
+            0 => {}
+            1..=NAMED_MAX => {
+                let named = self.named;
+                self.mark_all(bits_of(headers, named[..self.named_len].iter().copied()));
             }
+            _ => self.mark_all(self.named_anew(headers)),
         }
     }
+
+    /// The headers that any of the many options of all `Connection` headers names.
+    #[cold]
+    fn named_anew(&self, headers: &[Header<'_>]) -> u128 {
+        let is_connection = |index: usize| self.connections >> index & 1 == 1;
+        let connections = headers.iter().enumerate().filter(|&(index, _)| is_connection(index));
+        connections.fold(0, |bits, (_, header)| bits | bits_of(headers, class::elements(header.value)))
+    }
+}
+
+/// The headers that may be named away and are by one of `options`, one bit each.
+fn bits_of<'a>(headers: &[Header<'_>], options: impl Iterator<Item = &'a [u8]> + Clone) -> u128 {
+    let mut bits = 0;
+    for (index, header) in headers.iter().enumerate() {
+        let name = header.name.as_bytes();
+        let is_named = options.clone().any(|option| option.eq_ignore_ascii_case(name));
+        if is_named && !KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(header.name)) {
+            bits |= 1 << index;
+        }
+    }
+    bits
+}
+
+/// Whether `Connection` cannot name a header away.
+pub(super) fn is_kept(name: &[u8]) -> bool {
+    KEPT.iter().any(|kept| kept.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Whether a header is hop-by-hop by its name alone, whoever sends it. `Connection` and `Upgrade` need more thought
@@ -103,7 +136,12 @@ pub(super) fn always(name: &[u8]) -> bool {
         2 => name.eq_ignore_ascii_case(b"te"),
         10 if name.eq_ignore_ascii_case(b"keep-alive") => true,
         0..=5 => false,
-        _ => name[0] | 0x20 == b'p' && name[..6].eq_ignore_ascii_case(b"proxy-"),
+        // What proxies on the way did is for everybody behind them (RFC 9209 §2).
+        _ => {
+            name[0] | 0x20 == b'p'
+                && name[..6].eq_ignore_ascii_case(b"proxy-")
+                && !name[6..].eq_ignore_ascii_case(b"status")
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! Heads, framing, relay domains and canned answers: pure functions of bytes, no sockets in sight.
 //!
 //! Everything refers into the original bytes by [`Span`], so a head is parsed where it landed and sent on from
-//! there. Nothing here allocates.
+//! there. Nothing here allocates, except for a head in more pieces than one send takes.
 
 pub mod canned;
 pub mod cuts;
 pub mod domain;
+pub mod forward;
 pub mod framing;
+pub mod parts;
+pub mod proxy_protocol;
+pub mod registration;
+pub mod repair;
+pub mod reply;
 pub mod request;
 pub mod response;
 
@@ -14,14 +20,21 @@ mod authority;
 mod class;
 mod faults;
 mod hops;
+mod lines;
+mod origins;
+mod target;
 #[cfg(test)]
 mod tests;
+mod trailers;
 
 pub use canned::Refusal;
 pub use cuts::Cuts;
-pub use framing::Body;
-pub use request::{Dialect, Method, Registration, RequestHead};
-pub use response::ResponseHead;
+pub use framing::{Body, Piece};
+pub use parts::Parts;
+pub use registration::Registration;
+pub use reply::Reply;
+pub use request::{Dialect, Method, RequestHead};
+pub use response::{RESPONSE_HEADERS_MAX, ResponseHead};
 
 /// Longest head that spans can reach into, in bytes. Parsers look no further; the relay's own limit is lower.
 pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;

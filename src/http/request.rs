@@ -2,7 +2,9 @@
 use super::authority::Authority;
 use super::framing::Declared;
 use super::hops::{self, Hops, TooMany};
-use super::{Body, Cuts, HEAD_BYTES_MAX, HEADERS_MAX, Parse, Refusal, Span, Version, class, faults};
+use super::target::Target;
+use super::{Body, Cuts, HEAD_BYTES_MAX, HEADERS_MAX, Parse, Refusal, Registration, Span, Version, class, faults};
+use super::{forward, registration};
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
@@ -30,24 +32,13 @@ pub enum Dialect {
     Ptth,
 }
 
-/// A request that makes its connection a gateway's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// Which dialect it asked for.
-    pub dialect: Dialect,
-    /// Whether an `ALPN` header offers `http/1.1` (RFC 7639; `Ptth` only, true for `Classic`).
-    pub http11_offered: bool,
-    /// `X-Relay-Strip-Prefix: 1`: the gateway wants paths without the relay domain.
-    pub strip_prefix: bool,
-    /// The value of `Authorization`, if any.
-    pub authorization: Option<Span>,
-}
-
 /// A request head, as far as a relay looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// Bytes of the head, blank line included.
     pub len: u16,
+    /// Bytes of empty lines in front of the request line. They are part of `len`, and no gateway gets them.
+    pub start: u8,
     /// Its method.
     pub method: Method,
     /// Its version.
@@ -55,31 +46,62 @@ pub struct RequestHead {
     /// Path and query as they stand, from the `/` on; empty for `CONNECT host:port`, `OPTIONS *` and absolute
     /// forms without a path.
     pub path: Span,
-    /// The authority that counts: that of an absolute or authority form, else the value of `Host`.
+    /// The authority that counts: that of an absolute or authority form, else the value of `Host`. `None` also where
+    /// `Host` is empty.
     pub authority: Option<Span>,
+    /// Whether the target is a URL. Gateways get its path and query alone.
+    pub is_absolute: bool,
+    /// Whether `Host` says something else than the URL, or nothing. Gateways get what the URL says (RFC 9112 §3.2.2).
+    pub host_differs: bool,
     /// Framing of what follows.
     pub body: Body,
     /// Whether the client wants its connection kept (RFC 9112 §9.3).
     pub keep_alive: bool,
     /// Whether it asks to switch protocols: `Connection: upgrade` with an `Upgrade` other than a registration.
     pub upgrade: bool,
+    /// Whether there is such an `Upgrade` without `Connection: upgrade`. By the rules that asks for nothing, but some
+    /// devices answer 101 to it.
+    pub upgrade_unlisted: bool,
     /// `Expect: 100-continue`.
     pub expect_continue: bool,
     /// Present when the sender is a gateway.
     pub registration: Option<Registration>,
-    /// What `ptth` gateways do not get to see: hop-by-hop headers and the client's own claims about
-    /// `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    /// What `ptth` gateways do not get to see: hop-by-hop headers, a `Host` that differs, and the client's claims about
+    /// hops before this one.
     pub cuts: Cuts,
+    /// Whether there are such claims: `Forwarded` (RFC 7239), `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` or
+    /// `-Prefix`. See [`forward`].
+    pub claims: bool,
 }
+
+impl RequestHead {
+    /// Whether a 101 from a gateway of `dialect` is an answer to this request, and not one that nobody asked for.
+    /// `ptth` gateways do not get to see an `Upgrade` that `Connection` does not list.
+    pub fn may_switch(&self, dialect: Dialect) -> bool {
+        self.upgrade || (dialect == Dialect::Classic && self.upgrade_unlisted)
+    }
+}
+
+// It is passed by value from the parser to whoever sends the head on.
+const _: () = assert!(size_of::<RequestHead>() <= 136);
+
+/// Most empty lines in front of a request line. One is what old clients send behind a body (RFC 9112 §2.2); a few do no
+/// harm.
+pub(super) const EMPTY_LINES_MAX: usize = 8;
 
 /// Parses the head at the start of `bytes`; `headers_max` bounds the number of header fields (at most 128).
 ///
-/// One or two empty lines before the request line are skipped (RFC 9112 §2.2); they count in `len` and are cut.
+/// A few empty lines before the request line are skipped (RFC 9112 §2.2). A head that breaks the rules is read again
+/// if it may be a classic gateway's registration: nothing of that is passed on, so nothing of it can be misread.
 ///
 /// # Errors
 /// Whatever is refused with an answer of its own; see [`Refusal`].
 pub fn parse(bytes: &[u8], headers_max: usize) -> Result<Parse<RequestHead>, Refusal> {
     let bytes = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+    parse_strictly(bytes, headers_max).or_else(|refusal| registration::parse_sloppy(bytes, headers_max, refusal))
+}
+
+fn parse_strictly(bytes: &[u8], headers_max: usize) -> Result<Parse<RequestHead>, Refusal> {
     let Some(skipped) = empty_lines(bytes)? else {
         return Ok(Parse::Partial);
     };
@@ -98,7 +120,7 @@ pub fn parse(bytes: &[u8], headers_max: usize) -> Result<Parse<RequestHead>, Ref
 /// Length of the empty lines before a request line. `None` when it cannot be told yet.
 fn empty_lines(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     let mut at = 0;
-    for _ in 0..2 {
+    for _ in 0..EMPTY_LINES_MAX {
         match &bytes[at..] {
             [b'\r', b'\n', ..] => at += 2,
             [] | [b'\r'] => return Ok(None),
@@ -123,24 +145,32 @@ fn read(head: &[u8], skipped: usize, request: &httparse::Request<'_, '_>) -> Res
     let fields = Fields::read(headers)?;
     fields.check_host(version)?;
     let target = Target::read(method, request.method == Some("OPTIONS"), request.path.unwrap_or_default().as_bytes())?;
-    let registration = fields.registration(version, head);
     let body = fields.body(method, version)?;
-    let upgrade = fields.asks_to_switch(method, version) && registration.is_none();
-    let authority = target.authority.or(fields.host);
+    let registration = fields.registration(version, body, head);
+    let asks_to_switch = fields.asks_to_switch(method, version) && registration.is_none();
+    let upgrade = asks_to_switch && fields.hops.upgrade;
+    let authority = target.authority.or(fields.host).filter(|authority| !authority.is_empty());
+    let host_differs = target.is_absolute && fields.host != authority;
+    let claims = fields.claims;
     let keep_alive = !fields.hops.close && (version == Version::Http11 || fields.hops.keep_alive);
     let expect_continue = fields.expect_continue && version == Version::Http11;
     Ok(RequestHead {
         len: head.len() as u16,
+        start: skipped as u8,
         method,
         version,
         path: Span::locate(target.path, head),
         authority: authority.map(|authority| Span::locate(authority, head)),
+        is_absolute: target.is_absolute,
+        host_differs,
         body,
         keep_alive,
         upgrade,
+        upgrade_unlisted: asks_to_switch && !upgrade,
         expect_continue,
         registration,
-        cuts: fields.cuts(head, skipped, headers, upgrade)?,
+        cuts: fields.cuts(head, headers, upgrade, host_differs),
+        claims,
     })
 }
 
@@ -156,7 +186,7 @@ fn refuse_bare_lf(head: &[u8], headers: &[Header<'_>]) -> Result<(), Refusal> {
     }
 }
 
-fn method(name: &str) -> Method {
+pub(super) fn method(name: &str) -> Method {
     match name {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
@@ -166,53 +196,14 @@ fn method(name: &str) -> Method {
     }
 }
 
-/// A request target (RFC 9112 §3.2), taken apart.
-struct Target<'a> {
-    /// Empty, and somewhere in the target, if there is none.
-    path: &'a [u8],
-    authority: Option<&'a [u8]>,
-}
-
-impl<'a> Target<'a> {
-    fn read(method: Method, is_options: bool, target: &'a [u8]) -> Result<Target<'a>, Refusal> {
-        match target {
-            [b'/', ..] => Ok(Target { path: target, authority: None }),
-            _ if method == Method::Connect => Target::authority_form(target),
-            b"*" if is_options => Ok(Target { path: &target[..0], authority: None }),
-            _ => Target::absolute_form(target),
-        }
-    }
-
-    /// `host:port`; the port is required (RFC 9110 §9.3.6).
-    fn authority_form(target: &'a [u8]) -> Result<Target<'a>, Refusal> {
-        match Authority::parse(target) {
-            Some(Authority { port: Some(1..), .. }) => Ok(Target { path: &target[..0], authority: Some(target) }),
-            _ => Err(Refusal::BadTarget),
-        }
-    }
-
-    /// `http://host[:port]/path`.
-    fn absolute_form(target: &'a [u8]) -> Result<Target<'a>, Refusal> {
-        let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
-            let (start, rest) = target.split_at_checked(scheme.len())?;
-            start.eq_ignore_ascii_case(scheme).then_some(rest)
-        });
-        let rest = rest.ok_or(Refusal::BadTarget)?;
-        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        if Authority::parse(authority).is_none() {
-            return Err(Refusal::BadTarget);
-        }
-        let path = if path.first() == Some(&b'/') { path } else { &path[..0] };
-        Ok(Target { path, authority: Some(authority) })
-    }
-}
-
 /// What the headers say.
 #[derive(Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,
-    declared: Declared<'a>,
+    /// The line of `Host`, as a bit.
+    host_line: u128,
+    length: Option<u64>,
+    declared: Declared,
     hops: Hops<'a>,
     /// `Upgrade` header lines, one bit each.
     upgrades: u128,
@@ -226,6 +217,8 @@ struct Fields<'a> {
     strip_prefix: bool,
     authorization: Option<&'a [u8]>,
     expect_continue: bool,
+    /// Whether there is any claim about hops before this one.
+    claims: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -242,29 +235,52 @@ impl<'a> Fields<'a> {
     fn header(&mut self, index: usize, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match name.len() {
-            4 if is("host") => return self.host(value),
+            4 if is("host") => return self.host(index, value),
             4 if is("alpn") => self.http11_offered |= offers_http11(value),
             6 if is("expect") => self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             7 if is("upgrade") => self.upgrade(index, value),
             10 if is("connection") => return Ok(self.hops.connection(index, value)?),
             13 if is("authorization") => self.authorization = self.authorization.or(Some(value)),
-            14 if is("content-length") => return self.declared.length(value),
-            16 if is("x-relay-protocol") => self.classic |= class::elements(value).any(|token| token == b"PTTH/1.0"),
-            16 if is("x-forwarded-host") => self.hops.mark(index),
+            14 if is("content-length") => return self.length(value),
+            16 if is("x-relay-protocol") => self.classic |= registration::names_classic(value),
             17 if is("transfer-encoding") => return self.declared.coding(value),
-            17 if is("x-forwarded-proto") => self.hops.mark(index),
             20 if is("x-relay-strip-prefix") => self.strip_prefix |= value == b"1",
             _ if hops::always(name) => self.hops.mark(index),
+            _ if forward::Claim::of(name).is_some() => {
+                self.hops.mark(index);
+                self.claims = true;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn host(&mut self, value: &'a [u8]) -> Result<(), Refusal> {
+    /// An empty one is what a client sends that knows no host (RFC 9110 §7.2).
+    fn host(&mut self, index: usize, value: &'a [u8]) -> Result<(), Refusal> {
+        self.host_line = 1 << index;
         if self.host.replace(value).is_some() {
             return Err(Refusal::RepeatedHost);
         }
-        Authority::parse(value).map(|_| ()).ok_or(Refusal::BadHost)
+        match value.is_empty() || Authority::parse(value).is_some() {
+            true => Ok(()),
+            false => Err(Refusal::BadHost),
+        }
+    }
+
+    /// One length in the form that all recipients read alike: RFC 9110 §8.6 would let us tidy a repeated one up, but
+    /// classic gateways get what the client sent.
+    fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let mut first = self.length;
+        for digits in class::raw_elements(value) {
+            let length = decimal(digits).ok_or(Refusal::BadLength)?;
+            match first.replace(length) {
+                None => {}
+                Some(before) if before == length => return Err(Refusal::RepeatedLength),
+                Some(_) => return Err(Refusal::DifferingLengths),
+            }
+        }
+        self.length = first;
+        Ok(())
     }
 
     fn upgrade(&mut self, index: usize, value: &[u8]) {
@@ -272,7 +288,7 @@ impl<'a> Fields<'a> {
         for token in class::elements(value) {
             self.switch = true;
             let dialect = match token {
-                b"PTTH/1.0" => Some(Dialect::Classic),
+                _ if registration::names_classic(token) => Some(Dialect::Classic),
                 _ if token.eq_ignore_ascii_case(b"ptth") => Some(Dialect::Ptth),
                 _ => None,
             };
@@ -289,16 +305,20 @@ impl<'a> Fields<'a> {
     }
 
     fn body(&self, method: Method, version: Version) -> Result<Body, Refusal> {
-        if method == Method::Connect && self.declared.is_some() {
-            return Err(Refusal::ConnectWithBody);
+        let has_coding = self.declared.has_coding();
+        match self.length {
+            // The tunnel clients of the original relay send a length of zero.
+            _ if method == Method::Connect && (has_coding || self.length.unwrap_or(0) > 0) => {
+                Err(Refusal::ConnectWithBody)
+            }
+            _ if has_coding && version == Version::Http10 => Err(Refusal::EncodingInHttp10),
+            Some(_) if has_coding => Err(Refusal::LengthAndEncoding),
+            Some(length) => Ok(Body::Length(length)),
+            None => self.declared.request_body(),
         }
-        if version == Version::Http10 && self.declared.has_coding() {
-            return Err(Refusal::EncodingInHttp10);
-        }
-        self.declared.request_body()
     }
 
-    fn registration(&self, version: Version, head: &[u8]) -> Option<Registration> {
+    fn registration(&self, version: Version, body: Body, head: &[u8]) -> Option<Registration> {
         let dialect = match self.dialect {
             // HTTP/1.0 knows no Upgrade (RFC 9110 §7.8). The classic dialect never cared, so neither do we there.
             Some(Dialect::Ptth) if version == Version::Http10 => self.classic.then_some(Dialect::Classic),
@@ -310,25 +330,25 @@ impl<'a> Fields<'a> {
             http11_offered: dialect == Dialect::Classic || self.http11_offered,
             strip_prefix: self.strip_prefix,
             authorization: self.authorization.map(|value| Span::locate(value, head)),
+            body: if let Body::Length(length) = body { length } else { 0 },
         })
     }
 
-    /// Whether the sender asks for another protocol (RFC 9110 §7.8). CONNECT asks for a tunnel already.
+    /// Whether the sender names another protocol where that may mean something (RFC 9110 §7.8). CONNECT asks for a
+    /// tunnel already.
     fn asks_to_switch(&self, method: Method, version: Version) -> bool {
-        self.switch && self.hops.upgrade && version == Version::Http11 && method != Method::Connect
+        self.switch && version == Version::Http11 && method != Method::Connect
     }
 
-    fn cuts(self, head: &[u8], skipped: usize, headers: &[Header<'_>], upgrade: bool) -> Result<Cuts, Refusal> {
+    fn cuts(self, head: &[u8], headers: &[Header<'_>], upgrade: bool, host_differs: bool) -> Cuts {
         let mut hops = self.hops;
         if !upgrade {
             hops.mark_all(self.upgrades);
         }
-        let mut cuts = hops.cuts(head, headers)?;
-        let empty_lines = Span { start: 0, end: skipped as u16 };
-        if !cuts.add(empty_lines) {
-            return Err(Refusal::TooManyHopByHop);
+        if host_differs {
+            hops.mark_all(self.host_line);
         }
-        Ok(cuts)
+        hops.cuts(head, headers)
     }
 }
 
@@ -342,22 +362,16 @@ impl From<TooMany> for Refusal {
 fn offers_http11(value: &[u8]) -> bool {
     class::elements(value).any(|id| {
         let mut rest = id;
-        let same = b"http/1.1".iter().all(|&expected| percent_decoded(&mut rest) == Some(expected));
+        let same = b"http/1.1".iter().all(|&expected| class::percent_decoded(&mut rest) == Some(expected));
         same && rest.is_empty()
     })
 }
 
-/// Takes one byte, or its percent-encoding in either case, from the start of `rest`.
-fn percent_decoded(rest: &mut &[u8]) -> Option<u8> {
-    let (b, behind) = match **rest {
-        [b'%', high, low, ref behind @ ..] => (hex(high)? << 4 | hex(low)?, behind),
-        [b, ref behind @ ..] => (b, behind),
-        [] => return None,
-    };
-    *rest = behind;
-    Some(b)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|digit| digit as u8)
+/// A length as everybody reads it: digits without leading zeros, at most 2^63 - 1.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 1 && digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = std::str::from_utf8(digits).ok()?;
+    digits.parse::<i64>().ok().map(i64::unsigned_abs)
 }

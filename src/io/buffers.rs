@@ -1,15 +1,16 @@
 //! Buffers on loan from the pool, and chains of them.
 
-/// A pool buffer on loan, and which of its bytes count. It must be given back with [`super::Io::release`].
+/// A pool buffer on loan, and which of its bytes count. It must be given back with [`super::Calls::release`]; there is
+/// no second one of it, so whoever has it is its only owner.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a buffer must be given back to its pool"]
 pub struct Buf {
     /// Number of the buffer in its pool.
     pub(super) id: u16,
     /// First byte that counts.
-    pub start: u32,
+    pub(super) start: u32,
     /// One past the last byte that counts.
-    pub end: u32,
+    pub(super) end: u32,
 }
 
 impl Buf {
@@ -26,7 +27,7 @@ impl Buf {
 
 const NONE: u16 = u16::MAX;
 
-/// Buffers in the order their bytes arrived; the links live in [`Links`]. Four bytes when nothing waits.
+/// Buffers in the order their bytes arrived; the buffers themselves are kept in [`Links`]. Four bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chain {
     head: u16,
@@ -46,77 +47,69 @@ impl Chain {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Link {
-    start: u32,
-    end: u32,
+    buf: Option<Buf>,
     next: u16,
 }
 
-/// Where chained buffers continue: one entry a buffer, allocated once.
+/// Where chained buffers are kept: one place a buffer, allocated once.
 pub struct Links(Vec<Link>);
 
 impl Links {
     /// For a pool of `buffers` buffers.
     pub fn new(buffers: usize) -> Links {
         assert!(buffers < usize::from(NONE), "buffer numbers fit 16 bits");
-        Links(vec![Link::default(); buffers])
+        let mut links = Vec::new();
+        links.resize_with(buffers, Link::default);
+        Links(links)
     }
 
     /// Appends a buffer.
     pub fn push(&mut self, chain: &mut Chain, buf: Buf) {
-        self.0[usize::from(buf.id)] = Link { start: buf.start, end: buf.end, next: NONE };
+        let id = buf.id;
+        let link = &mut self.0[usize::from(id)];
+        assert!(link.buf.is_none(), "buffer {id} is in a chain already");
+        *link = Link { buf: Some(buf), next: NONE };
         if chain.head == NONE {
-            chain.head = buf.id;
+            chain.head = id;
         } else {
-            self.0[usize::from(chain.tail)].next = buf.id;
+            self.0[usize::from(chain.tail)].next = id;
         }
-        chain.tail = buf.id;
-    }
-
-    /// Puts a buffer before all others.
-    pub fn push_front(&mut self, chain: &mut Chain, buf: Buf) {
-        self.0[usize::from(buf.id)] = Link { start: buf.start, end: buf.end, next: chain.head };
-        if chain.head == NONE {
-            chain.tail = buf.id;
-        }
-        chain.head = buf.id;
+        chain.tail = id;
     }
 
     /// Takes the first buffer.
     pub fn pop(&mut self, chain: &mut Chain) -> Option<Buf> {
-        if chain.head == NONE {
-            return None;
-        }
-        let id = chain.head;
-        let link = self.0[usize::from(id)];
+        let link = self.0.get_mut(usize::from(chain.head))?;
+        let buf = link.buf.take();
         chain.head = link.next;
         if chain.head == NONE {
             chain.tail = NONE;
         }
-        Some(Buf { id, start: link.start, end: link.end })
+        buf
     }
 
-    /// A look at the first buffer; ownership stays with the chain.
-    pub fn front(&self, chain: &Chain) -> Option<Buf> {
-        self.iter(chain).next()
+    /// A look at the first buffer; it stays where it is.
+    pub fn front(&self, chain: &Chain) -> Option<&Buf> {
+        self.0.get(usize::from(chain.head))?.buf.as_ref()
     }
 
     /// The first buffer's first `n` bytes are dealt with; more must be there than that, or the buffer is popped.
     pub fn trim_front(&mut self, chain: &Chain, n: usize) {
-        let link = &mut self.0[usize::from(chain.head)];
-        link.start += n as u32;
-        debug_assert!(link.start < link.end, "an emptied buffer is popped, not trimmed");
+        if let Some(buf) = self.0[usize::from(chain.head)].buf.as_mut() {
+            buf.start += n as u32;
+            assert!(buf.start < buf.end, "an emptied buffer is popped, not trimmed");
+        }
     }
 
-    /// The buffers in order, as copies to look at; ownership stays with the chain.
-    pub fn iter(&self, chain: &Chain) -> impl Iterator<Item = Buf> + '_ {
+    /// The buffers in order.
+    pub fn iter(&self, chain: &Chain) -> impl Iterator<Item = &Buf> + '_ {
         let mut at = chain.head;
         std::iter::from_fn(move || {
-            let id = at;
-            let link = (id != NONE).then(|| self.0[usize::from(id)])?;
+            let link = self.0.get(usize::from(at))?;
             at = link.next;
-            Some(Buf { id, start: link.start, end: link.end })
+            link.buf.as_ref()
         })
     }
 }

@@ -1,24 +1,25 @@
-//! The only door to the kernel: what a shard may ask for ([`Io`]) and what it is told ([`Event`]).
+//! The only door to the kernel: what a shard may ask for and what it is told.
 //!
-//! Two implementations: [`uring::Uring`] and, for the tests, [`sim::Sim`]. Readiness and incoming bytes arrive
-//! as events; sends, splices and shutdowns are done at once and say how far they came. That is a measured
-//! choice, see `docs/journal/`.
+//! Two traits make up a back end. [`Engine`] is what back ends differ in: waiting, accepting, watching, streaming,
+//! cancelling, mail. [`Calls`] are plain system calls on sockets, buffers and pipes, done at once; they say how far
+//! they came. That sends are calls and not submissions is a measured choice, see `docs/journal/`.
+//!
+//! Two implementations: [`uring::Uring`] and, for the tests, [`sim::Sim`].
 
 pub mod buffers;
+pub mod kernel;
 pub mod listen;
-pub mod mail;
+pub mod mailbox;
 mod pool;
 pub mod probe;
 pub mod sim;
+mod socket;
 mod splice;
 pub mod uring;
 
 pub use buffers::{Buf, Chain, Links};
-use std::{io, net::SocketAddr};
-
-/// A descriptor, as an integer: it crosses threads of the process and means the same in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fd(pub i32);
+pub use socket::Socket;
+use std::{io, net::SocketAddr, time::Duration};
 
 /// Names a connection slot in operations and their events.
 ///
@@ -41,26 +42,26 @@ pub enum Event<M> {
     /// A connection arrived at a listener; it is non-blocking, with the listener's TCP options.
     Accepted {
         /// The new connection.
-        fd: Fd,
+        socket: Socket,
     },
-    /// Accepting failed and has stopped (out of descriptors, say); [`Io::accept`] starts it again.
+    /// Accepting failed and has stopped (out of descriptors, say); [`Engine::accept`] starts it again.
     AcceptFailed {
         /// Which listener, by its number.
         listener: usize,
         /// The kernel's error.
         error: io::Error,
     },
-    /// [`Io::poll_in`] ended: bytes, an end of stream or an error are there to be received.
+    /// A watch for [`Interest::Readable`] ended: bytes, an end of stream or an error are there to be received.
     Readable {
         /// Whose.
         key: Key,
     },
-    /// [`Io::poll_out`] ended: there is room to send, or an error to be found by sending.
+    /// A watch for [`Interest::Writable`] ended: there is room to send, or an error to be found by sending.
     Writable {
         /// Whose.
         key: Key,
     },
-    /// Bytes from a stream begun by [`Io::stream`].
+    /// Bytes from a stream begun by [`Engine::stream`].
     Received {
         /// Whose.
         key: Key,
@@ -87,7 +88,7 @@ pub enum End {
     Eof,
     /// The pool had no buffer. Receive again when some have been given back.
     NoBuffers,
-    /// Asked for by [`Io::cancel`].
+    /// Asked for by [`Engine::cancel`].
     Cancelled,
     /// The connection failed.
     Failed,
@@ -121,18 +122,26 @@ pub enum Spliced {
     Failed,
 }
 
-/// A pipe from the back end's pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pipe(pub u16);
+/// A pipe on loan from the back end's pool. It must be given back with [`Calls::release_pipe`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a pipe must be given back to its pool"]
+pub struct Pipe(pub(super) u16);
+
+/// What a watch waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to receive: bytes, an end of stream, an error.
+    Readable,
+    /// Room to send.
+    Writable,
+}
 
 /// Which armed operation to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Armed {
-    /// [`Io::poll_in`].
-    PollIn,
-    /// [`Io::poll_out`].
-    PollOut,
-    /// [`Io::stream`].
+    /// [`Engine::watch`].
+    Watch(Interest),
+    /// [`Engine::stream`].
     Stream,
 }
 
@@ -145,14 +154,22 @@ pub enum Half {
     Both,
 }
 
-/// What a shard may ask of the world.
+/// What back ends differ in: how a shard waits and is told.
 ///
-/// Armed operations (`poll_in`, `poll_out`, `stream`) end with exactly one last event each: `Readable`,
-/// `Writable`, `Received { more: false }` or `Ended`. At most one of each kind is armed for a key at a time, and
-/// never `poll_in` and `stream` together. All methods take effect at once or by the end of the turn.
-pub trait Io {
+/// Armed operations (`watch`, `stream`) end with exactly one last event each: `Readable`, `Writable`,
+/// `Received { more: false }` or `Ended`. At most one of each kind is armed for a key at a time, and never a watch for
+/// [`Interest::Readable`] together with a stream. All methods take effect at once or by the end of the turn.
+pub trait Engine {
     /// What shards send each other.
     type Mail;
+    /// The plain calls that go with this engine.
+    type Calls: Calls;
+
+    /// The plain calls.
+    fn calls(&mut self) -> &mut Self::Calls;
+
+    /// The plain calls, to look at.
+    fn calls_ref(&self) -> &Self::Calls;
 
     /// The time as of this turn.
     fn now(&self) -> Millis;
@@ -167,45 +184,71 @@ pub trait Io {
     /// Begins or resumes accepting at listener number `listener`.
     fn accept(&mut self, listener: usize);
 
+    /// Leaves new connections in the listener's backlog until [`Engine::accept`]. Some may still be reported that
+    /// were accepted before.
+    fn pause_accepting(&mut self, listener: usize);
+
     /// Stops accepting everywhere and closes the listeners.
     fn stop_accepting(&mut self);
 
-    /// Waits once for something to receive. Costs the least while nothing comes; holds no buffer.
-    fn poll_in(&mut self, fd: Fd, key: Key);
-
-    /// Waits once for room to send.
-    fn poll_out(&mut self, fd: Fd, key: Key);
+    /// Waits once for a socket to become ready. Costs the least while nothing comes; holds no buffer.
+    fn watch(&mut self, socket: &Socket, key: Key, interest: Interest);
 
     /// Receives into pool buffers until cancelled, ended, or out of buffers.
-    fn stream(&mut self, fd: Fd, key: Key);
+    fn stream(&mut self, socket: &Socket, key: Key);
 
     /// Asks an armed operation to end. Its last event still comes: `Ended(Cancelled)` for a stream (bytes may
-    /// come before), `Readable` or `Writable` for a poll, whether or not it is true.
+    /// come before), `Readable` or `Writable` for a watch, whether or not it is true. Its cost grows with the number
+    /// of armed operations, so it has no place where every connection passes.
     fn cancel(&mut self, key: Key, armed: Armed);
 
-    /// Receives at once what is there, at most one buffer. Not while a stream is armed: it may hold earlier bytes
-    /// in events that are still to come.
-    fn recv(&mut self, fd: Fd) -> Received {
-        self.recv_at_most(fd, usize::MAX)
-    }
+    /// Sends mail to a shard, by number. Gives it back if that shard has ended.
+    ///
+    /// # Errors
+    /// The mail, undelivered.
+    fn mail(&mut self, shard: usize, mail: Self::Mail) -> Result<(), Self::Mail>;
+}
 
-    /// The same, of at most `max` bytes: for what stands between two pieces of bulk.
-    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received;
+/// Plain calls on sockets, pool buffers and pipes.
+pub trait Calls {
+    /// Receives at once what is there, at most one buffer and at most `max` bytes. Not while a stream is armed: it
+    /// may hold earlier bytes in events that are still to come.
+    fn recv(&mut self, socket: &Socket, max: usize) -> Received;
 
-    /// Sends at once as much of `parts`, in order, as there is room for; 0 when there is none.
-    /// At most [`SEND_PARTS_MAX`] parts.
+    /// Sends at once as much of `parts`, in order, as there is room for; 0 when there is none. At most
+    /// [`SEND_PARTS_MAX`] parts. `more` says that others follow at once, so that a small piece need not travel alone.
     ///
     /// # Errors
     /// The connection cannot send any more.
-    fn send(&self, fd: Fd, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.send_with(fd, parts, false)
-    }
+    fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize>;
 
-    /// The same; `more` says that others follow at once, so that a small piece need not travel alone.
-    ///
-    /// # Errors
-    /// The connection cannot send any more.
-    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize>;
+    /// Sends on what `more` held back.
+    fn push(&self, socket: &Socket);
+
+    /// Moves at most `max` bytes from a connection into a pipe.
+    fn splice_in(&mut self, socket: &Socket, pipe: &Pipe, max: usize) -> Spliced;
+
+    /// Moves at most `max` bytes from a pipe to a connection; `more` says that others follow at once.
+    fn splice_out(&mut self, pipe: &Pipe, socket: &Socket, max: usize, more: bool) -> Spliced;
+
+    /// Shuts down a half or both. Harmless on a connection that is gone.
+    fn shutdown(&mut self, socket: &Socket, half: Half);
+
+    /// Resets the connection and keeps the descriptor: what is armed for it ends by itself.
+    fn disconnect(&mut self, socket: &Socket);
+
+    /// Closes a socket. Nothing may be armed for it.
+    fn close(&mut self, socket: Socket);
+
+    /// Closes with a reset: the peer must not mistake what it has for the whole. Nothing may be armed for it.
+    fn reset(&mut self, socket: Socket);
+
+    /// How long sent bytes may stay unacknowledged, or a closed window closed, before the kernel gives the peer up
+    /// (`TCP_USER_TIMEOUT`); zero for as long as it retransmits.
+    fn set_patience(&mut self, socket: &Socket, patience: Duration);
+
+    /// The other end's address.
+    fn peer(&self, socket: &Socket) -> Option<SocketAddr>;
 
     /// The bytes in a buffer.
     fn bytes(&self, buf: &Buf) -> &[u8];
@@ -213,17 +256,14 @@ pub trait Io {
     /// Gives a buffer back to the pool.
     fn release(&mut self, buf: Buf);
 
-    /// A buffer with the first of `bytes` in it, as many as it takes; none if the pool has none to give.
-    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf>;
-
     /// Bytes of one buffer.
     fn buffer_size(&self) -> usize;
 
-    /// Buffers in the pool, and how many of them are free now.
+    /// Buffers in the pool, and how many of them are not on loan.
     fn buffers(&self) -> (usize, usize);
 
-    /// Buffers that an immediate receive or a copy could have now. Fewer than are free where some of those stand in
-    /// the kernel's ring.
+    /// Buffers that an immediate receive could have now. Fewer than are free where some of those stand in the kernel's
+    /// ring, where only streams can have them.
     fn at_hand(&self) -> usize;
 
     /// A pipe from the pool, if one may be had.
@@ -234,28 +274,7 @@ pub trait Io {
 
     /// Pipes held by sessions now.
     fn pipes_held(&self) -> usize;
-
-    /// Moves at most `max` bytes from a connection into a pipe.
-    fn splice_in(&mut self, fd: Fd, pipe: Pipe, max: usize) -> Spliced;
-
-    /// Moves at most `max` bytes from a pipe to a connection; `more` says that others follow at once.
-    fn splice_out(&mut self, pipe: Pipe, fd: Fd, max: usize, more: bool) -> Spliced;
-
-    /// Shuts down a half or both. Harmless on a connection that is gone.
-    fn shutdown(&mut self, fd: Fd, half: Half);
-
-    /// Closes a descriptor. Nothing may be armed for it.
-    fn close(&mut self, fd: Fd);
-
-    /// Closes with a reset: the peer must not mistake what it has for the whole. Nothing may be armed for it.
-    fn abort(&mut self, fd: Fd);
-
-    /// The other end's address.
-    fn peer(&self, fd: Fd) -> Option<SocketAddr>;
-
-    /// Sends mail to a shard, by number.
-    fn mail(&mut self, shard: usize, mail: Self::Mail);
 }
 
-/// Most parts that one [`Io::send`] takes.
+/// Most parts that one [`Calls::send`] takes.
 pub const SEND_PARTS_MAX: usize = 24;

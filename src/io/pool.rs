@@ -16,6 +16,9 @@ use std::{
 /// The one buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
+/// So many buffers stand in the kernel's ring as long as there are any.
+const RING_LEAST: u16 = 2;
+
 /// An anonymous mapping, unmapped on drop.
 struct Mapping {
     start: NonNull<c_void>,
@@ -54,8 +57,12 @@ pub(super) struct Pool {
     /// The ring's tail as last published, and as it stands.
     published: u16,
     tail: u16,
+    /// The most of them that ever should: more streams than buffers in the ring means that some end for want of one.
+    ring_most: u16,
     /// At hand: neither on loan nor in the ring.
     at_hand: Vec<u16>,
+    /// By buffer: on loan.
+    lent: Box<[bool]>,
 }
 
 impl Pool {
@@ -64,7 +71,8 @@ impl Pool {
         assert!(buffers >= 4, "fewer than four buffers cannot carry two directions");
         // The others are for immediate receives, and for what cannot be passed on at once.
         let ring_target = (buffers / 4).clamp(2, 256);
-        let ring_entries = ring_target.next_power_of_two();
+        let ring_most = (buffers / 2).max(ring_target);
+        let ring_entries = ring_most.next_power_of_two();
         let entries = Mapping::new(usize::from(ring_entries) * size_of::<BufRingEntry>())?;
         let memory = Mapping::new(usize::from(buffers) * buffer_size as usize)?;
         // SAFETY: the entries live in a page-aligned mapping of the right size that outlives the ring.
@@ -78,10 +86,12 @@ impl Pool {
             buffers,
             ring_mask: ring_entries - 1,
             ring_target,
+            ring_most,
             in_ring: 0,
             published: 0,
             tail: 0,
             at_hand: (0..buffers).rev().collect(),
+            lent: vec![false; usize::from(buffers)].into(),
         };
         pool.publish();
         Ok(pool)
@@ -96,6 +106,10 @@ impl Pool {
     /// Fills the kernel's ring up to its target and makes it visible. Called once a turn.
     pub(super) fn publish(&mut self) {
         while self.in_ring < self.ring_target {
+            // Polled connections must find some, too, and a stream needs no more than one.
+            if self.in_ring >= RING_LEAST && self.at_hand.len() <= usize::from(self.buffers / 8) {
+                break;
+            }
             let Some(id) = self.at_hand.pop() else { break };
             let address = self.start_of(id).as_ptr() as u64;
             // SAFETY: the index is masked to the mapping's entries, and the kernel does not read this one
@@ -122,6 +136,7 @@ impl Pool {
     /// The kernel has filled a buffer of its ring.
     pub(super) fn filled(&mut self, id: u16, len: u32) -> Buf {
         self.in_ring -= 1;
+        self.lend(id);
         Buf { id, start: 0, end: len }
     }
 
@@ -134,11 +149,22 @@ impl Pool {
     /// A buffer at hand, whole.
     pub(super) fn take(&mut self) -> Option<Buf> {
         let id = self.at_hand.pop()?;
+        self.lend(id);
         Some(Buf { id, start: 0, end: self.buffer_size })
     }
 
+    /// A stream found the kernel's ring empty: more stand in it from now on.
+    pub(super) fn ran_dry(&mut self) {
+        self.ring_target = self.ring_target.saturating_mul(2).min(self.ring_most);
+    }
+
+    fn lend(&mut self, id: u16) {
+        assert!(!std::mem::replace(&mut self.lent[usize::from(id)], true), "buffer {id} is on loan already");
+    }
+
     pub(super) fn release(&mut self, buf: Buf) {
-        debug_assert!(!self.at_hand.contains(&buf.id), "buffer {} was given back twice", buf.id);
+        let lent = std::mem::replace(&mut self.lent[usize::from(buf.id)], false);
+        assert!(lent, "buffer {} is not on loan", buf.id);
         self.at_hand.push(buf.id);
     }
 

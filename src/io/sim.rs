@@ -8,6 +8,7 @@
 mod armed;
 mod conn;
 mod flow;
+mod meter;
 mod pool;
 mod random;
 mod state;
@@ -16,10 +17,12 @@ mod turn;
 mod world;
 
 pub use random::Random;
-pub use tuning::Tuning;
+pub use tuning::{Budget, Tuning};
 pub use world::{Heard, Peer, World};
 
-use super::{Armed, Buf, Event, Fd, Half, Io, Key, Millis, Pipe, Received, SEND_PARTS_MAX, Spliced};
+use super::{
+    Armed, Buf, Calls, Engine, Event, Half, Interest, Key, Millis, Pipe, Received, SEND_PARTS_MAX, Socket, Spliced,
+};
 use conn::{End, Found};
 use pool::{Pipes, Pool};
 use state::State;
@@ -27,18 +30,25 @@ use std::cell::RefMut;
 use std::io;
 use std::net::SocketAddr;
 
+/// What a ring that failed is reported with.
+const EBADF: i32 = 9;
 /// Bytes that a connection takes at once when nothing is under way on it.
 const SURE_ROOM: usize = 512;
 
 /// One shard's door to a simulated world.
 pub struct Sim<M> {
-    world: World<M>,
-    number: usize,
+    calls: SimCalls<M>,
     now: Millis,
-    pool: Pool,
-    pipes: Pipes,
     /// Whether the last turn brought something, or kept something back.
     busy: bool,
+}
+
+/// The plain calls of one shard in a simulated world.
+pub struct SimCalls<M> {
+    world: World<M>,
+    number: usize,
+    pool: Pool,
+    pipes: Pipes,
 }
 
 impl<M> Sim<M> {
@@ -46,26 +56,28 @@ impl<M> Sim<M> {
         let (pool, pipes, now) = {
             let state = world.0.borrow();
             let tuning = &state.tuning;
-            let pool = Pool::new(tuning.buffers, tuning.buffer_bytes);
+            let pool = Pool::new(tuning.buffers, tuning.buffer_bytes, tuning.ring_buffers);
             (pool, Pipes::new(tuning.pipes, tuning.pipe_bytes), state.now)
         };
-        Sim { world, number, now, pool, pipes, busy: false }
+        Sim { calls: SimCalls { world, number, pool, pipes }, now, busy: false }
     }
 
     /// Whether the last turn brought something or could have: another one is due before the clock goes on.
     pub fn busy(&self) -> bool {
-        self.busy || self.world.0.borrow().shards[self.number].stirred
+        self.busy || self.calls.world.0.borrow().shards[self.calls.number].stirred
     }
 
     /// Says what the shard has on loan, if anything.
     pub fn on_loan(&self) -> Option<String> {
-        let lent = self.pool.lent();
-        match (lent.is_empty(), self.pipes.held()) {
+        let lent = self.calls.pool.lent();
+        match (lent.is_empty(), self.calls.pipes.held()) {
             (true, 0) => None,
-            (_, pipes) => Some(format!("shard {} has buffers {lent:?} and {pipes} pipes on loan", self.number)),
+            (_, pipes) => Some(format!("shard {} has buffers {lent:?} and {pipes} pipes on loan", self.calls.number)),
         }
     }
+}
 
+impl<M> SimCalls<M> {
     fn state(&self) -> RefMut<'_, State<M>> {
         self.world.0.borrow_mut()
     }
@@ -98,36 +110,56 @@ impl<M> Sim<M> {
     }
 }
 
-impl<M> Io for Sim<M> {
+impl<M> Engine for Sim<M> {
     type Mail = M;
+    type Calls = SimCalls<M>;
+
+    fn calls(&mut self) -> &mut SimCalls<M> {
+        &mut self.calls
+    }
+
+    fn calls_ref(&self) -> &SimCalls<M> {
+        &self.calls
+    }
 
     fn now(&self) -> Millis {
         self.now
     }
 
     fn turn(&mut self, _until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
-        let mut state = self.world.0.borrow_mut();
+        let SimCalls { world, number, pool, .. } = &mut self.calls;
+        let mut state = world.0.borrow_mut();
         self.now = state.now;
+        if state.tuning.fails_from.is_some_and(|from| from <= state.now) {
+            state.note(|| format!("shard {number}: the turn fails"));
+            return Err(io::Error::from_raw_os_error(EBADF));
+        }
         let before = events.len();
-        state.shards[self.number].stirred = false;
-        self.busy = state.turn(self.number, &mut self.pool, events) | (events.len() > before);
+        state.shards[*number].stirred = false;
+        self.busy = state.turn(*number, pool, events) | (events.len() > before);
         Ok(())
     }
 
     fn accept(&mut self, listener: usize) {
-        let mut state = self.state();
-        let listener = &mut state.shards[self.number].listeners[listener];
-        if listener.accepting || listener.closed {
-            state.fault("accept at a listener that accepts already or is closed");
+        let number = self.calls.number;
+        let mut state = self.calls.state();
+        let listener = &mut state.shards[number].listeners[listener];
+        if !listener.closed {
+            listener.accepting = true;
+            state.shards[number].stirred = true;
         }
-        listener.accepting = true;
-        state.shards[self.number].stirred = true;
+    }
+
+    fn pause_accepting(&mut self, listener: usize) {
+        let number = self.calls.number;
+        self.calls.state().shards[number].listeners[listener].accepting = false;
     }
 
     fn stop_accepting(&mut self) {
-        let state = &mut *self.state();
-        for at in 0..state.shards[self.number].listeners.len() {
-            let listener = &mut state.shards[self.number].listeners[at];
+        let number = self.calls.number;
+        let state = &mut *self.calls.state();
+        for at in 0..state.shards[number].listeners.len() {
+            let listener = &mut state.shards[number].listeners[at];
             listener.accepting = false;
             listener.closed = true;
             // Closing a listener resets who was not accepted yet.
@@ -137,33 +169,39 @@ impl<M> Io for Sim<M> {
         }
     }
 
-    fn poll_in(&mut self, fd: Fd, key: Key) {
-        self.state().arm(self.number, fd, key, Armed::PollIn);
+    fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
+        self.calls.state().arm(self.calls.number, socket, key, Armed::Watch(interest));
     }
 
-    fn poll_out(&mut self, fd: Fd, key: Key) {
-        self.state().arm(self.number, fd, key, Armed::PollOut);
-    }
-
-    fn stream(&mut self, fd: Fd, key: Key) {
-        self.state().arm(self.number, fd, key, Armed::Stream);
+    fn stream(&mut self, socket: &Socket, key: Key) {
+        self.calls.state().arm(self.calls.number, socket, key, Armed::Stream);
     }
 
     fn cancel(&mut self, key: Key, armed: Armed) {
-        let mut state = self.state();
-        state.note(|| format!("shard {}: cancel {armed:?} {}", self.number, state::name(key)));
-        state.shards[self.number].stirred = true;
-        if let Err(wrong) = state.shards[self.number].table.cancel(key, armed) {
-            state.fault(&wrong);
+        let number = self.calls.number;
+        let mut state = self.calls.state();
+        state.note(|| format!("shard {number}: cancel {armed:?} {}", state::name(key)));
+        state.shards[number].stirred = true;
+        match state.shards[number].table.cancel(key, armed) {
+            Ok(conn) => state.touched(number, conn),
+            Err(wrong) => state.fault(&wrong),
         }
     }
 
-    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received {
+    fn mail(&mut self, shard: usize, mail: M) -> Result<(), M> {
+        self.calls.state().post(self.calls.number, shard, mail);
+        Ok(())
+    }
+}
+
+impl<M> Calls for SimCalls<M> {
+    fn recv(&mut self, fd: &Socket, max: usize) -> Received {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "recv");
+        state.touched(self.number, conn);
         state.forbid_stream(fd, "recv");
         // A buffer must be had before the kernel is asked.
-        let empty = self.pool.free() == 0;
+        let empty = self.pool.at_hand() == 0;
         let received = match state.conns[conn].look(End::Near) {
             _ if empty && state.random.chance(500) => Received::NoBuffers,
             Found::Bytes(_) if empty => Received::NoBuffers,
@@ -180,21 +218,28 @@ impl<M> Io for Sim<M> {
             }
         };
         state.note(|| format!("shard {}: recv {fd:?}: {received:?}", self.number));
+        let bytes = if let Received::Bytes(buf) = &received { buf.len() } else { 0 };
+        state.called(self.number, conn, bytes);
         received
     }
 
-    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], _more: bool) -> io::Result<usize> {
+    fn send(&self, fd: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "send");
+        state.touched(self.number, conn);
         if parts.len() > SEND_PARTS_MAX {
             state.fault(&format!("send of {} parts", parts.len()));
         }
         let whole = parts.iter().map(|part| part.len()).sum();
         let limit = Self::limit(state, conn, whole);
         let slices: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-        let sent = state.send(conn, End::Near, &slices, limit);
+        let sent = state.send(conn, End::Near, &slices, limit, more);
         state.shards[self.number].stirred = true;
-        state.note(|| format!("shard {}: send {fd:?}: {sent:?} of {whole}", self.number));
+        state.note(|| {
+            let corked = if more { ", more to come" } else { "" };
+            format!("shard {}: send {fd:?}: {sent:?} of {whole}{corked}", self.number)
+        });
+        state.called(self.number, conn, sent.unwrap_or(0));
         sent.ok_or_else(|| match state.conns[conn].tell(End::Near) {
             true => io::ErrorKind::ConnectionReset.into(),
             false => io::ErrorKind::BrokenPipe.into(),
@@ -210,11 +255,6 @@ impl<M> Io for Sim<M> {
         self.expect(released);
     }
 
-    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf> {
-        let len = bytes.len().min(self.pool.size());
-        (self.pool.free() > 0).then(|| self.pool.lend(len, |out| out.copy_from_slice(&bytes[..len])))
-    }
-
     fn buffer_size(&self) -> usize {
         self.pool.size()
     }
@@ -224,7 +264,7 @@ impl<M> Io for Sim<M> {
     }
 
     fn at_hand(&self) -> usize {
-        self.pool.free()
+        self.pool.at_hand()
     }
 
     fn pipe(&mut self) -> Option<Pipe> {
@@ -240,11 +280,12 @@ impl<M> Io for Sim<M> {
         self.pipes.held()
     }
 
-    fn splice_in(&mut self, fd: Fd, pipe: Pipe, max: usize) -> Spliced {
+    fn splice_in(&mut self, fd: &Socket, pipe: &Pipe, max: usize) -> Spliced {
         let room = self.pipes.room(pipe);
         let room = self.expect(room);
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "splice_in");
+        state.touched(self.number, conn);
         state.forbid_stream(fd, "splice_in");
         let spliced = match state.conns[conn].look(End::Near) {
             Found::Eof => Spliced::Eof,
@@ -262,20 +303,23 @@ impl<M> Io for Sim<M> {
             Found::Bytes(_) | Found::Nothing => Spliced::Blocked,
         };
         state.note(|| format!("shard {}: splice {fd:?} to pipe {}: {spliced:?}", self.number, pipe.0));
+        let bytes = if let Spliced::Moved(bytes) = spliced { bytes } else { 0 };
+        state.called(self.number, conn, bytes);
         spliced
     }
 
-    fn splice_out(&mut self, pipe: Pipe, fd: Fd, max: usize, _more: bool) -> Spliced {
+    fn splice_out(&mut self, pipe: &Pipe, fd: &Socket, max: usize, more: bool) -> Spliced {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "splice_out");
+        state.touched(self.number, conn);
         let content = match self.pipes.content(pipe) {
             Ok(content) => content,
             Err(wrong) => state.fault(&wrong),
         };
         let whole = content.len().min(max);
         let limit = Self::limit(state, conn, whole);
-        let bytes = &content.make_contiguous()[..limit];
-        let spliced = match state.send(conn, End::Near, &[bytes], limit) {
+        let bytes = &content.make_contiguous()[..whole];
+        let spliced = match state.send(conn, End::Near, &[bytes], limit, more) {
             None => {
                 state.conns[conn].tell(End::Near);
                 Spliced::Failed
@@ -287,43 +331,68 @@ impl<M> Io for Sim<M> {
             }
         };
         state.shards[self.number].stirred = true;
-        state.note(|| format!("shard {}: splice pipe {} to {fd:?}: {spliced:?}", self.number, pipe.0));
+        state.note(|| {
+            let corked = if more { ", more to come" } else { "" };
+            format!("shard {}: splice pipe {} to {fd:?}: {spliced:?}{corked}", self.number, pipe.0)
+        });
+        let bytes = if let Spliced::Moved(bytes) = spliced { bytes } else { 0 };
+        state.called(self.number, conn, bytes);
         spliced
     }
 
-    fn shutdown(&mut self, fd: Fd, half: Half) {
+    fn push(&self, fd: &Socket) {
+        let state = &mut *self.state();
+        let conn = state.behind(fd, "push");
+        state.touched(self.number, conn);
+        state.push(conn);
+        state.note(|| format!("shard {}: push {fd:?}", self.number));
+    }
+
+    fn set_patience(&mut self, fd: &Socket, _patience: std::time::Duration) {
+        self.state().behind(fd, "patience");
+    }
+
+    fn disconnect(&mut self, fd: &Socket) {
+        let mut state = self.state();
+        let conn = state.behind(fd, "disconnect");
+        state.touched(self.number, conn);
+        state.note(|| format!("shard {}: disconnect {fd:?}", self.number));
+        state.shards[self.number].stirred = true;
+        state.disconnect(conn);
+    }
+
+    fn shutdown(&mut self, fd: &Socket, half: Half) {
         let mut state = self.state();
         let conn = state.behind(fd, "shutdown");
+        state.touched(self.number, conn);
         state.note(|| format!("shard {}: shutdown {fd:?} {half:?}", self.number));
         state.shards[self.number].stirred = true;
         state.shutdown(conn, End::Near, half);
     }
 
-    fn close(&mut self, fd: Fd) {
+    fn close(&mut self, fd: Socket) {
         let mut state = self.state();
         state.note(|| format!("shard {}: close {fd:?}", self.number));
         state.shards[self.number].stirred = true;
         let conn = state.vacate(fd, "close");
+        state.touched(self.number, conn);
         state.close(conn, End::Near, false);
     }
 
-    fn abort(&mut self, fd: Fd) {
+    fn reset(&mut self, fd: Socket) {
         let mut state = self.state();
-        state.note(|| format!("shard {}: abort {fd:?}", self.number));
+        state.note(|| format!("shard {}: reset {fd:?}", self.number));
         state.shards[self.number].stirred = true;
-        let conn = state.vacate(fd, "abort");
+        let conn = state.vacate(fd, "reset");
+        state.touched(self.number, conn);
         state.close(conn, End::Near, true);
     }
 
-    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
+    fn peer(&self, fd: &Socket) -> Option<SocketAddr> {
         let mut state = self.state();
         let conn = state.behind(fd, "peer");
         let conn = &state.conns[conn];
         // A socket that was reset has no other end any more (ENOTCONN).
         (!conn.is_dead(End::Near)).then_some(conn.address)
-    }
-
-    fn mail(&mut self, shard: usize, mail: M) {
-        self.state().post(self.number, shard, mail);
     }
 }

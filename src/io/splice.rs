@@ -17,6 +17,15 @@ const IDLE_MAX: usize = 16;
 struct Ends {
     read: OwnedFd,
     write: OwnedFd,
+    /// Whether it holds less than was asked for: past the user's soft limit (`pipe-user-pages-soft`) the kernel refuses
+    /// to grow a pipe, but it may allow it later.
+    small: bool,
+}
+
+impl Ends {
+    fn grow(&mut self) {
+        self.small = !fcntl_setpipe_size(&self.write, PIPE_BYTES).is_ok_and(|size| size >= PIPE_BYTES);
+    }
 }
 
 /// A core's pipes.
@@ -39,7 +48,14 @@ impl Pipes {
             return None;
         }
         let id = match self.idle.pop() {
-            Some(id) => id,
+            Some(id) => {
+                if let Some(ends) = self.ends[usize::from(id)].as_mut()
+                    && ends.small
+                {
+                    ends.grow();
+                }
+                id
+            }
             None => self.open()?,
         };
         self.held += 1;
@@ -48,9 +64,9 @@ impl Pipes {
 
     fn open(&mut self) -> Option<u16> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // Past the user's soft limit the kernel refuses to grow it; a small pipe still works.
-        let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
-        let ends = Some(Ends { read, write });
+        let mut ends = Ends { read, write, small: true };
+        ends.grow();
+        let ends = Some(ends);
         Some(match self.vacant.pop() {
             Some(id) => {
                 self.ends[usize::from(id)] = ends;
@@ -77,15 +93,15 @@ impl Pipes {
         self.held
     }
 
-    fn ends(&self, pipe: Pipe) -> &Ends {
+    fn ends(&self, pipe: &Pipe) -> &Ends {
         self.ends[usize::from(pipe.0)].as_ref().expect("a pipe on loan is open")
     }
 
-    pub(super) fn fill(&self, from: BorrowedFd<'_>, pipe: Pipe, max: usize) -> Spliced {
+    pub(super) fn fill(&self, from: BorrowedFd<'_>, pipe: &Pipe, max: usize) -> Spliced {
         outcome(move_bytes(from, self.ends(pipe).write.as_fd(), max, false))
     }
 
-    pub(super) fn drain(&self, pipe: Pipe, to: BorrowedFd<'_>, max: usize, more: bool) -> Spliced {
+    pub(super) fn drain(&self, pipe: &Pipe, to: BorrowedFd<'_>, max: usize, more: bool) -> Spliced {
         outcome(move_bytes(self.ends(pipe).read.as_fd(), to, max, more))
     }
 }

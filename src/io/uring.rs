@@ -1,19 +1,19 @@
 //! The io_uring back end: one ring a shard, owned by the thread that made it.
 use super::{
-    Armed, Buf, End, Event, Fd, Half, Io, Key, Millis, Pipe, Received, SEND_PARTS_MAX, Spliced,
-    mail::Inbox,
+    Armed, End, Engine, Event, Interest, Key, Millis, Socket,
+    kernel::{Kernel, own},
+    mailbox::Mailbox,
     pool::{GROUP, Pool},
     splice::Pipes,
 };
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::{
-    fd::{BorrowedFd, FromRawFd, OwnedFd},
+    fd::OwnedFd,
     io::Errno,
-    net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt},
+    net::{self, Shutdown},
 };
 use std::{
     io,
-    net::SocketAddr,
     os::fd::AsRawFd,
     time::{Duration, Instant},
 };
@@ -48,9 +48,9 @@ const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
 /// Most completions that one turn takes; the others are there at once for the next.
 const BATCH: usize = 1024;
 
-/// Scattered bytes up to this many are gathered here and sent as one piece: cheaper than what the kernel does with
-/// a list.
-const GATHER_BYTES: usize = 1024;
+/// Ends of multishot accepts that one batch brings at most: a listener's accept is armed once at a time, and again only
+/// after the batch.
+const ENDED_MAX: usize = 64;
 
 const OP_ACCEPT: u64 = 1;
 const OP_POLL_IN: u64 = 2;
@@ -91,15 +91,33 @@ pub(super) fn build_ring(sq_entries: u32, cq_entries: u32) -> io::Result<(IoUrin
     Ok((plain.build(sq_entries)?, Mode::Plain))
 }
 
+/// A listener and its multishot accept.
+struct Listener {
+    socket: OwnedFd,
+    accept: Accept,
+}
+
+/// How a listener's multishot accept stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accept {
+    Idle,
+    Armed,
+    /// Its cancellation is under way.
+    Pausing,
+    /// So it is, and it is to be armed again behind that.
+    Resuming,
+}
+
 /// One shard's ring. Not `Send`: the kernel wants the thread that made it.
 pub struct Uring<M> {
     // The ring is dropped before the memory it uses.
     ring: IoUring,
-    pool: Pool,
-    pipes: Pipes,
-    listeners: Vec<OwnedFd>,
+    kernel: Kernel,
+    listeners: Vec<Listener>,
     accepting: bool,
-    inbox: Inbox<M>,
+    mailbox: Mailbox<M>,
+    /// A submission that the kernel refused for good; the next turn reports it.
+    broken: Option<io::Error>,
     epoch: Instant,
     now: Millis,
     mode: Mode,
@@ -111,20 +129,21 @@ impl<M> Uring<M> {
     ///
     /// # Errors
     /// No ring, or no memory for its buffers: [`super::probe`] turns the error into advice.
-    pub fn new(sizes: Sizes, listeners: Vec<OwnedFd>, inbox: Inbox<M>, epoch: Instant) -> io::Result<Uring<M>> {
+    pub fn new(sizes: Sizes, listeners: Vec<OwnedFd>, mailbox: Mailbox<M>, epoch: Instant) -> io::Result<Uring<M>> {
         let (ring, mode) = build_ring(SQ_ENTRIES, CQ_ENTRIES)?;
         let pool = Pool::new(&ring.submitter(), sizes.buffers, sizes.buffer_size)?;
         // Saves a reference count an enter; kernels before 5.18 do without.
         let _ = ring.submitter().register_ring_fd();
         let now = epoch.elapsed().as_millis() as Millis;
         let pipes = Pipes::new(sizes.pipes);
+        let listeners = listeners.into_iter().map(|socket| Listener { socket, accept: Accept::Idle }).collect();
         let mut uring = Uring {
             ring,
-            pool,
-            pipes,
+            kernel: Kernel { pool, pipes },
             listeners,
             accepting: true,
-            inbox,
+            mailbox,
+            broken: None,
             epoch,
             now,
             mode,
@@ -140,7 +159,7 @@ impl<M> Uring<M> {
     }
 
     fn arm_wake(&mut self) {
-        let fd = types::Fd(self.inbox.wake_fd());
+        let fd = types::Fd(self.mailbox.wake_fd());
         let entry = opcode::PollAdd::new(fd, POLL_IN).multi(true).build();
         self.push(entry.user_data(OP_WAKE << 48));
     }
@@ -156,44 +175,76 @@ impl<M> Uring<M> {
             if let Err(error) = self.ring.submit()
                 && !matches!(Errno::from_io_error(&error), Some(Errno::BUSY | Errno::INTR | Errno::AGAIN))
             {
-                panic!("io_uring_enter refused a submission: {error}");
+                // Nothing can go on; the turn that follows says so to whoever can end the process in order.
+                self.broken = Some(error);
+                return;
             }
         }
     }
 
+    fn arm_accept(&mut self, listener: usize) {
+        let fd = types::Fd(self.listeners[listener].socket.as_raw_fd());
+        let entry = opcode::AcceptMulti::new(fd).flags(SOCK_FLAGS).build();
+        self.push(entry.user_data(OP_ACCEPT << 48 | listener as u64));
+    }
+
     fn collect(&mut self, events: &mut Vec<Event<M>>) {
-        let mut wake = false;
-        let mut rearm_wake = false;
-        let Uring { ring, pool, .. } = self;
+        let (mut wake, mut rearm_wake) = (false, false);
+        let mut ended = [None; ENDED_MAX];
+        let mut ended_len = 0;
+        let Uring { ring, kernel, accepting, .. } = self;
         for cqe in ring.completion().take(BATCH) {
             match cqe.user_data() >> 48 {
                 OP_WAKE => {
                     wake = true;
                     rearm_wake |= !cqueue::more(cqe.flags());
                 }
-                OP_ACCEPT => accepted(&cqe, events),
+                OP_ACCEPT => {
+                    if cqe.result() >= 0 {
+                        let socket = Socket::new(cqe.result());
+                        match accepting {
+                            true => events.push(Event::Accepted { socket }),
+                            // Accepted while the listeners closed.
+                            false => drop(own(socket)),
+                        }
+                    }
+                    if !cqueue::more(cqe.flags()) && ended_len < ENDED_MAX {
+                        ended[ended_len] = Some((cqe.user_data() as u32 as usize, cqe.result()));
+                        ended_len += 1;
+                    }
+                }
                 OP_CANCEL => {}
-                _ => events.push(completed(&cqe, pool)),
+                _ => events.push(completed(&cqe, &mut kernel.pool)),
             }
+        }
+        for (listener, result) in ended.into_iter().flatten() {
+            self.accept_ended(listener, result, events);
         }
         if rearm_wake {
             self.arm_wake();
         }
         if wake {
-            self.inbox.clear();
-            while let Some(mail) = self.inbox.take() {
+            self.mailbox.clear();
+            while let Some(mail) = self.mailbox.take() {
                 events.push(Event::Mail(mail));
             }
         }
-        if !self.accepting {
-            // Connections that were accepted while the listeners closed are nobody's.
-            events.retain(|event| match event {
-                Event::Accepted { fd } => {
-                    drop(own(*fd));
-                    false
-                }
-                _ => true,
-            });
+    }
+
+    /// A multishot accept is not armed any more.
+    fn accept_ended(&mut self, listener: usize, result: i32, events: &mut Vec<Event<M>>) {
+        let Some(state) = self.listeners.get_mut(listener).map(|listener| &mut listener.accept) else { return };
+        match *state {
+            Accept::Pausing => *state = Accept::Idle,
+            Accept::Resuming => {
+                *state = Accept::Armed;
+                self.arm_accept(listener);
+            }
+            Accept::Idle | Accept::Armed => {
+                *state = Accept::Idle;
+                let errno = if result >= 0 { Errno::AGAIN } else { Errno::from_raw_os_error(-result) };
+                events.push(Event::AcceptFailed { listener, error: errno.into() });
+            }
         }
     }
 }
@@ -201,21 +252,6 @@ impl<M> Uring<M> {
 const POLL_IN: u32 = 0x001 | 0x2000; // POLLIN | POLLRDHUP
 const POLL_OUT: u32 = 0x004; // POLLOUT
 const SOCK_FLAGS: i32 = 0o2000000 | 0o4000; // SOCK_CLOEXEC | SOCK_NONBLOCK
-
-fn accepted<M>(cqe: &cqueue::Entry, events: &mut Vec<Event<M>>) {
-    let listener = cqe.user_data() as u32 as usize;
-    match cqe.result() {
-        fd if fd >= 0 => {
-            events.push(Event::Accepted { fd: Fd(fd) });
-            if !cqueue::more(cqe.flags()) {
-                let error = Errno::AGAIN.into();
-                events.push(Event::AcceptFailed { listener, error });
-            }
-        }
-        // A connection that was gone before it was accepted is no reason to stop.
-        errno => events.push(Event::AcceptFailed { listener, error: io::Error::from_raw_os_error(-errno) }),
-    }
-}
 
 fn completed<M>(cqe: &cqueue::Entry, pool: &mut Pool) -> Event<M> {
     let key = key_of(cqe.user_data());
@@ -236,7 +272,10 @@ fn completed<M>(cqe: &cqueue::Entry, pool: &mut Pool) -> Event<M> {
     let end = match cqe.result() {
         0 => End::Eof,
         errno => match Errno::from_raw_os_error(-errno) {
-            Errno::NOBUFS => End::NoBuffers,
+            Errno::NOBUFS => {
+                pool.ran_dry();
+                End::NoBuffers
+            }
             Errno::CANCELED => End::Cancelled,
             _ => End::Failed,
         },
@@ -244,31 +283,30 @@ fn completed<M>(cqe: &cqueue::Entry, pool: &mut Pool) -> Event<M> {
     Event::Ended { key, end }
 }
 
-fn borrow<'a>(fd: Fd) -> BorrowedFd<'a> {
-    // SAFETY: only the number is used, for the length of one system call. The shard closes a descriptor once, when
-    // nothing is armed for it, and forgets it then; a stale number would be an error of logic, not of memory.
-    unsafe { BorrowedFd::borrow_raw(fd.0) }
-}
-
-fn own(fd: Fd) -> OwnedFd {
-    // SAFETY: the shard gives the descriptor up for good with this call.
-    unsafe { OwnedFd::from_raw_fd(fd.0) }
-}
-
-impl<M> Io for Uring<M> {
+impl<M> Engine for Uring<M> {
     type Mail = M;
+    type Calls = Kernel;
+
+    fn calls(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    fn calls_ref(&self) -> &Kernel {
+        &self.kernel
+    }
 
     fn now(&self) -> Millis {
         self.now
     }
 
     fn turn(&mut self, until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
-        self.pool.publish();
+        self.kernel.pool.publish();
         let outcome = match until {
             None => self.ring.submit_and_wait(1),
             Some(until) => {
-                // A deadline in the past still enters the kernel: deferred completions run only there.
-                let wait = Duration::from_millis(until.saturating_sub(self.now));
+                // The time that the last turn took has passed, too. A deadline in the past still enters the kernel:
+                // deferred completions run only there.
+                let wait = Duration::from_millis(until).saturating_sub(self.epoch.elapsed());
                 let timeout = types::Timespec::from(wait);
                 self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
             }
@@ -280,16 +318,37 @@ impl<M> Io for Uring<M> {
                 _ => return Err(error),
             }
         }
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         self.now = self.epoch.elapsed().as_millis() as Millis;
         self.collect(events);
         Ok(())
     }
 
     fn accept(&mut self, listener: usize) {
-        if self.accepting {
-            let fd = types::Fd(self.listeners[listener].as_raw_fd());
-            let entry = opcode::AcceptMulti::new(fd).flags(SOCK_FLAGS).build();
-            self.push(entry.user_data(OP_ACCEPT << 48 | listener as u64));
+        if !self.accepting {
+            return;
+        }
+        match self.listeners[listener].accept {
+            Accept::Idle => {
+                self.listeners[listener].accept = Accept::Armed;
+                self.arm_accept(listener);
+            }
+            Accept::Pausing => self.listeners[listener].accept = Accept::Resuming,
+            Accept::Armed | Accept::Resuming => {}
+        }
+    }
+
+    fn pause_accepting(&mut self, listener: usize) {
+        match self.listeners[listener].accept {
+            Accept::Armed => {
+                self.listeners[listener].accept = Accept::Pausing;
+                let entry = opcode::AsyncCancel::new(OP_ACCEPT << 48 | listener as u64).build();
+                self.push(entry.user_data(OP_CANCEL << 48));
+            }
+            Accept::Resuming => self.listeners[listener].accept = Accept::Pausing,
+            Accept::Idle | Accept::Pausing => {}
         }
     }
 
@@ -297,157 +356,36 @@ impl<M> Io for Uring<M> {
         self.accepting = false;
         for listener in &self.listeners {
             // Ends the multishot accept; a mere close would leave the ring holding the socket.
-            let _ = net::shutdown(listener, Shutdown::Both);
+            let _ = net::shutdown(&listener.socket, Shutdown::Both);
         }
         self.listeners.clear();
     }
 
-    fn poll_in(&mut self, fd: Fd, key: Key) {
-        let entry = opcode::PollAdd::new(types::Fd(fd.0), POLL_IN).build();
-        self.push(entry.user_data(user_data(OP_POLL_IN, key)));
+    fn watch(&mut self, socket: &Socket, key: Key, interest: Interest) {
+        let (events, op) = match interest {
+            Interest::Readable => (POLL_IN, OP_POLL_IN),
+            Interest::Writable => (POLL_OUT, OP_POLL_OUT),
+        };
+        let entry = opcode::PollAdd::new(types::Fd(socket.number()), events).build();
+        self.push(entry.user_data(user_data(op, key)));
     }
 
-    fn poll_out(&mut self, fd: Fd, key: Key) {
-        let entry = opcode::PollAdd::new(types::Fd(fd.0), POLL_OUT).build();
-        self.push(entry.user_data(user_data(OP_POLL_OUT, key)));
-    }
-
-    fn stream(&mut self, fd: Fd, key: Key) {
-        let entry = opcode::RecvMulti::new(types::Fd(fd.0), GROUP).build();
+    fn stream(&mut self, socket: &Socket, key: Key) {
+        let entry = opcode::RecvMulti::new(types::Fd(socket.number()), GROUP).build();
         self.push(entry.user_data(user_data(OP_STREAM, key)));
     }
 
     fn cancel(&mut self, key: Key, armed: Armed) {
         let op = match armed {
-            Armed::PollIn => OP_POLL_IN,
-            Armed::PollOut => OP_POLL_OUT,
+            Armed::Watch(Interest::Readable) => OP_POLL_IN,
+            Armed::Watch(Interest::Writable) => OP_POLL_OUT,
             Armed::Stream => OP_STREAM,
         };
         let entry = opcode::AsyncCancel::new(user_data(op, key)).build();
         self.push(entry.user_data(OP_CANCEL << 48));
     }
 
-    fn recv_at_most(&mut self, fd: Fd, max: usize) -> Received {
-        let Some(mut buf) = self.pool.take() else { return Received::NoBuffers };
-        buf.end = buf.end.min(u32::try_from(max).unwrap_or(u32::MAX));
-        loop {
-            match net::recv(borrow(fd), self.pool.bytes_mut(&mut buf), RecvFlags::DONTWAIT) {
-                Ok((0, _)) => {
-                    self.pool.release(buf);
-                    return Received::Eof;
-                }
-                Ok((len, _)) => {
-                    buf.end = len as u32;
-                    return Received::Bytes(buf);
-                }
-                Err(Errno::INTR) => continue,
-                Err(errno) => {
-                    self.pool.release(buf);
-                    return if errno == Errno::AGAIN { Received::Nothing } else { Received::Failed };
-                }
-            }
-        }
-    }
-
-    fn send_with(&self, fd: Fd, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
-        debug_assert!(parts.len() <= SEND_PARTS_MAX);
-        let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        flags.set(SendFlags::MORE, more);
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut gathered = [0; GATHER_BYTES];
-        let small = parts.len() > 1 && total <= GATHER_BYTES;
-        if small {
-            let mut at = 0;
-            for part in parts {
-                gathered[at..at + part.len()].copy_from_slice(part);
-                at += part.len();
-            }
-        }
-        loop {
-            let sent = match parts {
-                [one] => net::send(borrow(fd), one, flags),
-                _ if small => net::send(borrow(fd), &gathered[..total], flags),
-                _ => net::sendmsg(borrow(fd), parts, &mut SendAncillaryBuffer::default(), flags),
-            };
-            match sent {
-                Ok(n) => return Ok(n),
-                Err(Errno::AGAIN) => return Ok(0),
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
-    fn bytes(&self, buf: &Buf) -> &[u8] {
-        self.pool.bytes(buf)
-    }
-
-    fn release(&mut self, buf: Buf) {
-        self.pool.release(buf);
-    }
-
-    fn copy_in(&mut self, bytes: &[u8]) -> Option<Buf> {
-        let mut buf = self.pool.take()?;
-        let len = bytes.len().min(buf.len());
-        buf.end = len as u32;
-        self.pool.bytes_mut(&mut buf).copy_from_slice(&bytes[..len]);
-        Some(buf)
-    }
-
-    fn buffer_size(&self) -> usize {
-        self.pool.buffer_size()
-    }
-
-    fn buffers(&self) -> (usize, usize) {
-        self.pool.counts()
-    }
-
-    fn at_hand(&self) -> usize {
-        self.pool.at_hand()
-    }
-
-    fn pipe(&mut self) -> Option<Pipe> {
-        self.pipes.take()
-    }
-
-    fn release_pipe(&mut self, pipe: Pipe, empty: bool) {
-        self.pipes.release(pipe, empty);
-    }
-
-    fn pipes_held(&self) -> usize {
-        self.pipes.held()
-    }
-
-    fn splice_in(&mut self, fd: Fd, pipe: Pipe, max: usize) -> Spliced {
-        self.pipes.fill(borrow(fd), pipe, max)
-    }
-
-    fn splice_out(&mut self, pipe: Pipe, fd: Fd, max: usize, more: bool) -> Spliced {
-        self.pipes.drain(pipe, borrow(fd), max, more)
-    }
-
-    fn shutdown(&mut self, fd: Fd, half: Half) {
-        let how = match half {
-            Half::Send => Shutdown::Write,
-            Half::Both => Shutdown::Both,
-        };
-        let _ = net::shutdown(borrow(fd), how);
-    }
-
-    fn close(&mut self, fd: Fd) {
-        drop(own(fd));
-    }
-
-    fn abort(&mut self, fd: Fd) {
-        let _ = sockopt::set_socket_linger(borrow(fd), Some(Duration::ZERO));
-        drop(own(fd));
-    }
-
-    fn peer(&self, fd: Fd) -> Option<SocketAddr> {
-        net::getpeername(borrow(fd)).ok().flatten().and_then(|any| any.try_into().ok())
-    }
-
-    fn mail(&mut self, shard: usize, mail: M) {
-        self.inbox.post.send(shard, mail);
+    fn mail(&mut self, shard: usize, mail: M) -> Result<(), M> {
+        self.mailbox.all.send(shard, mail)
     }
 }

@@ -1,6 +1,56 @@
 //! Every limit and timeout of a relay, with its default.
 use std::{net::SocketAddr, time::Duration};
 
+/// Whether a client that has sent its whole request and finished sending (a FIN) counts as gone, so that its gateway is
+/// freed at once. TCP tells a client that has given up from one that only half-closes by nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoneClients {
+    /// Never: it gets its answer.
+    Never,
+    /// If it asked for its connection to be closed, or if others wait for a classic gateway that it keeps.
+    Closing,
+    /// Always, for HTTP/1.1.
+    Always,
+}
+
+/// A network of addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// IPv4 mapped.
+    address: u128,
+    mask: u128,
+}
+
+impl Network {
+    /// Whether an address, IPv4 mapped, lies in it.
+    pub fn contains(&self, address: &[u8; 16]) -> bool {
+        u128::from_be_bytes(*address) & self.mask == self.address
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Network, String> {
+        let wrong = || format!("{text:?} is not an address or network: give 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1");
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse::<u32>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
+        let (bits, least) = match address {
+            std::net::IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96),
+            std::net::IpAddr::V6(v6) => (v6.to_bits(), 0),
+        };
+        let length = length.map_or(128, |length| length + least);
+        if length > 128 {
+            return Err(wrong());
+        }
+        let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+        Ok(Network { address: bits & mask, mask })
+    }
+}
+
 /// What a relay is told. Each field is an option of `ringback relay`.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,12 +68,12 @@ pub struct Config {
     pub hostnames: Vec<String>,
     /// Answer a classic gateway's first POST with 204 at once.
     pub early_204: bool,
-    /// How long a client waits for a gateway that was there within `domain_memory`, or for a busy one.
-    pub park_wait: Duration,
+    /// How long a client waits for a gateway that was there within `domain_grace`, or for a busy one.
+    pub client_wait: Duration,
     /// How long a domain is remembered after its last gateway has gone.
-    pub domain_memory: Duration,
+    pub domain_grace: Duration,
     /// A parked classic gateway is told to ask again after this long. Devices give up at 75 s.
-    pub park_time: Duration,
+    pub classic_poll_interval: Duration,
     /// How soon a classic gateway must ask again.
     pub repost_timeout: Duration,
     /// How long a head may take from its first byte, or a new connection to its first head.
@@ -41,21 +91,35 @@ pub struct Config {
     /// How long sessions may go on after a request to stop.
     pub drain: Duration,
     /// Most bytes of a head; at most `buffer_size` and 65,535.
-    pub head_bytes_max: u32,
+    pub max_head_bytes: u32,
     /// Most header fields of a head; at most 128.
-    pub headers_max: usize,
+    pub max_headers: usize,
     /// Most connections in the whole relay; 0 for as many as descriptors allow.
-    pub connections_max: usize,
-    /// Most connections from one source address and shard; 0 for no limit.
-    pub connections_per_address: u32,
-    /// Most new connections per second from one source address and shard; 0 for no limit.
-    pub accepts_per_address: u32,
-    /// Most new connections per second and shard; 0 for no limit.
-    pub accepts_per_second: u32,
-    /// Most registrations per second and shard; 0 for no limit.
-    pub registrations_per_second: u32,
-    /// Most gateway connections of one domain and shard; 0 for no limit.
-    pub gateways_per_domain: u32,
+    pub max_connections: usize,
+    /// Most connections from one source address (IPv6: network of 64 bits); 0 for no limit.
+    pub max_connections_per_address: u32,
+    /// Most new connections per second from one source address (IPv6: network of 64 bits); 0 for no limit.
+    pub max_accepts_per_address: u32,
+    /// Most new connections per second; 0 for no limit.
+    pub max_accepts_per_second: u32,
+    /// Most registrations per second; 0 for no limit.
+    pub max_registrations_per_second: u32,
+    /// Most gateway connections of one domain; 0 for no limit.
+    pub max_gateways_per_domain: u32,
+    /// What a client's FIN behind its whole request means.
+    pub gone_clients: GoneClients,
+    /// Maximum bytes of peers held outside the buffer pools, over all shards; 0 for no limit.
+    pub max_memory: u64,
+    /// Maximum bytes of a response's head; at most 65,535.
+    pub max_response_head_bytes: u32,
+    /// Maximum header fields of a response's head.
+    pub max_response_headers: usize,
+    /// Pass classic answers that are no HTTP on as they come, until either side closes.
+    pub opaque_answers: bool,
+    /// Pass longer bodies than 2^31 - 1 bytes to classic gateways, too.
+    pub classic_long_lengths: bool,
+    /// Peers whose claims about the hops before them are believed, and whose PROXY protocol is read.
+    pub trusted_proxies: Vec<Network>,
     /// Bodies with at least this much to go are spliced.
     pub splice_min: u64,
     /// Most bytes that one connection may move before the others get their turn.
@@ -83,9 +147,9 @@ impl Default for Config {
             pipes: 256,
             hostnames: Vec::new(),
             early_204: false,
-            park_wait: seconds(2),
-            domain_memory: seconds(60),
-            park_time: seconds(30),
+            client_wait: seconds(2),
+            domain_grace: seconds(60),
+            classic_poll_interval: seconds(30),
             repost_timeout: seconds(30),
             head_timeout: seconds(10),
             response_timeout: seconds(60),
@@ -94,14 +158,21 @@ impl Default for Config {
             tunnel_idle: seconds(3600),
             linger: seconds(2),
             drain: seconds(30),
-            head_bytes_max: 16 << 10,
-            headers_max: 100,
-            connections_max: 0,
-            connections_per_address: 0,
-            accepts_per_address: 0,
-            accepts_per_second: 0,
-            registrations_per_second: 20_000,
-            gateways_per_domain: 1024,
+            max_head_bytes: 16 << 10,
+            max_headers: 100,
+            max_connections: 0,
+            max_connections_per_address: 0,
+            max_accepts_per_address: 0,
+            max_accepts_per_second: 0,
+            max_registrations_per_second: 20_000,
+            max_gateways_per_domain: 1024,
+            gone_clients: GoneClients::Closing,
+            max_memory: 256 << 20,
+            max_response_head_bytes: 65_535,
+            max_response_headers: 512,
+            opaque_answers: false,
+            classic_long_lengths: false,
+            trusted_proxies: Vec::new(),
             splice_min: 16 << 10,
             turn_bytes: 1 << 20,
             held_buffers: 4,
@@ -118,11 +189,11 @@ impl Default for Config {
 pub enum Invalid {
     /// Heads are parsed in one buffer.
     #[error(
-        "--head-bytes-max {0} is more than --buffer-size {1}: a head must fit one buffer; lower the first or raise the second"
+        "--max-head-bytes {0} is more than --buffer-size {1}: a head must fit one buffer; lower the first or raise the second"
     )]
     HeadLargerThanBuffer(u32, u32),
     /// Spans inside a head are 16 bits.
-    #[error("--head-bytes-max {0} is out of range: give 256 to 65535")]
+    #[error("--max-head-bytes {0} is out of range: give 256 to 65535")]
     HeadBytes(u32),
     /// Too small for a head, or too large for 32-bit offsets.
     #[error("--buffer-size {0} is out of range: give 1K to 16M")]
@@ -131,10 +202,10 @@ pub enum Invalid {
     #[error("--buffers {0} is out of range: give 8 to 32768")]
     Buffers(u16),
     /// httparse's array of fields is on the stack.
-    #[error("--headers-max {0} is out of range: give 1 to 128")]
+    #[error("--max-headers {0} is out of range: give 1 to 128")]
     Headers(usize),
     /// Devices give up after 75 s.
-    #[error("--park-time {0:?} is out of range: give 1s to 70s, classic gateways give up at 75 s")]
+    #[error("--classic-poll-interval {0:?} is out of range: give 1s to 70s, classic gateways give up at 75 s")]
     ParkTime(Duration),
     /// One shard is the least, and shard sets are 64 bits.
     #[error("--cores names {0} CPUs: give 1 to 64")]
@@ -159,20 +230,20 @@ impl Config {
         if !(1 << 10..=16 << 20).contains(&self.buffer_size) {
             return Err(Invalid::BufferSize(self.buffer_size));
         }
-        if !(256..=65_535).contains(&self.head_bytes_max) {
-            return Err(Invalid::HeadBytes(self.head_bytes_max));
+        if !(256..=65_535).contains(&self.max_head_bytes) {
+            return Err(Invalid::HeadBytes(self.max_head_bytes));
         }
-        if self.head_bytes_max > self.buffer_size {
-            return Err(Invalid::HeadLargerThanBuffer(self.head_bytes_max, self.buffer_size));
+        if self.max_head_bytes > self.buffer_size {
+            return Err(Invalid::HeadLargerThanBuffer(self.max_head_bytes, self.buffer_size));
         }
         if !(8..=32_768).contains(&self.buffers) {
             return Err(Invalid::Buffers(self.buffers));
         }
-        if !(1..=128).contains(&self.headers_max) {
-            return Err(Invalid::Headers(self.headers_max));
+        if !(1..=128).contains(&self.max_headers) {
+            return Err(Invalid::Headers(self.max_headers));
         }
-        if !(1..=70).contains(&self.park_time.as_secs()) {
-            return Err(Invalid::ParkTime(self.park_time));
+        if !(1..=70).contains(&self.classic_poll_interval.as_secs()) {
+            return Err(Invalid::ParkTime(self.classic_poll_interval));
         }
         if !(1..=64).contains(&self.cores.len()) {
             return Err(Invalid::Cores(self.cores.len()));
@@ -187,5 +258,37 @@ impl Config {
             return Err(Invalid::Held(self.held_buffers));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv6Addr};
+
+    fn octets(address: &str) -> [u8; 16] {
+        match address.parse().unwrap() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
+        }
+    }
+
+    /// Networks contain their addresses and no others, IPv4 and IPv6 alike; what is none is named.
+    #[test]
+    fn networks_contain_their_addresses() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
+            ("127.0.0.1", "127.0.0.1", "127.0.0.2"),
+            ("0.0.0.0/0", "8.8.8.8", "::1"),
+            ("2001:db8::/32", "2001:db8:1::1", "2001:db9::1"),
+            ("::/0", "8.8.8.8", ""),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert!(network.contains(&octets(inside)), "{network:?} {inside}");
+            assert!(outside.is_empty() || !network.contains(&octets(outside)), "{network:?} {outside}");
+        }
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "x/8", "10.0.0.1/-1"] {
+            assert!(bad.parse::<Network>().is_err_and(|error| error.contains(bad)), "{bad}");
+        }
     }
 }

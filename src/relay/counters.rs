@@ -29,7 +29,7 @@ pub struct Counters {
     pub requests: Counter,
     /// Requests sent again because their gateway had died unheard.
     pub retried: Counter,
-    /// Clients handed over to another shard.
+    /// Clients handed off to another shard.
     pub handed_over: Counter,
     /// 204s to classic gateways.
     pub asked_again: Counter,
@@ -53,6 +53,12 @@ pub struct Counters {
     pub over_domain: Counter,
     /// Sessions ended because a body stood still.
     pub stalled: Counter,
+    /// Requests given up because their client had gone.
+    pub gone: Counter,
+    /// Requests refused because the relay held as many bytes as it may.
+    pub over_memory: Counter,
+    /// Connections refused with a reset instead of an answer.
+    pub reset: Counter,
     refusals: [Counter; Refusal::ALL.len()],
 }
 
@@ -75,6 +81,9 @@ impl Default for Counters {
             over_registration_rate: Counter::default(),
             over_domain: Counter::default(),
             stalled: Counter::default(),
+            gone: Counter::default(),
+            over_memory: Counter::default(),
+            reset: Counter::default(),
             refusals: std::array::from_fn(|_| Counter::default()),
         }
     }

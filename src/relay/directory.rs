@@ -9,7 +9,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         RwLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
 };
 
@@ -20,6 +20,10 @@ pub type ShardSet = u64;
 struct Entry {
     hash: u64,
     holders: ShardSet,
+    /// Where clients wait for it.
+    waiting: ShardSet,
+    /// Gateways' connections on all shards.
+    gateways: u32,
 }
 
 /// Spreads the directory's lock so that a storm of registrations does not queue for one.
@@ -31,9 +35,8 @@ pub struct Directory {
     alone: bool,
     keys: RandomState,
     parts: [RwLock<HashTable<Entry>>; PARTS],
-    waiting: RwLock<Vec<Entry>>,
-    /// Domains with waiting clients, over all shards: 0 nearly always, so that parking need not look further.
-    waiting_count: AtomicUsize,
+    /// Pairs of a domain and a shard where clients wait for it: 0 nearly always, so that parking need not look further.
+    waits: AtomicUsize,
 }
 
 impl Directory {
@@ -43,8 +46,7 @@ impl Directory {
             alone: shards == 1,
             keys: RandomState::new(),
             parts: std::array::from_fn(|_| RwLock::default()),
-            waiting: RwLock::default(),
-            waiting_count: AtomicUsize::new(0),
+            waits: AtomicUsize::new(0),
         }
     }
 }
@@ -70,62 +72,70 @@ impl Directory {
 
     /// A shard has its first gateway of a domain.
     pub fn gain(&self, hash: u64, shard: usize) {
-        if self.alone {
-            return;
-        }
-        let mut part = self.part(hash).write().expect(POISON);
-        part.entry(hash, |entry| entry.hash == hash, |entry| entry.hash)
-            .or_insert(Entry { hash, holders: 0 })
-            .into_mut()
-            .holders |= 1 << shard;
+        self.change(hash, |entry| entry.holders |= 1 << shard);
     }
 
     /// A shard has given a domain up.
     pub fn lose(&self, hash: u64, shard: usize) {
-        let mut part = self.part(hash).write().expect(POISON);
-        if let Ok(mut entry) = part.find_entry(hash, |entry| entry.hash == hash) {
-            entry.get_mut().holders &= !(1 << shard);
-            if entry.get().holders == 0 {
-                entry.remove();
-            }
+        self.change(hash, |entry| entry.holders &= !(1 << shard));
+    }
+
+    /// Counts a domain's gateways on all shards.
+    pub fn count(&self, hash: u64, change: i32) {
+        self.change(hash, |entry| entry.gateways = entry.gateways.saturating_add_signed(change));
+    }
+
+    /// Connections of a domain's gateways on all shards; `None` where there is only one, which knows them itself.
+    pub fn gateways(&self, hash: u64) -> Option<u32> {
+        if self.alone {
+            return None;
         }
+        let part = self.part(hash).read().expect(POISON);
+        Some(part.find(hash, |entry| entry.hash == hash).map_or(0, |entry| entry.gateways))
     }
 
     /// Clients of a domain begin to wait at a shard.
     pub fn wait(&self, hash: u64, shard: usize) {
-        if self.alone {
-            return;
-        }
-        let mut waiting = self.waiting.write().expect(POISON);
-        match waiting.iter_mut().find(|entry| entry.hash == hash) {
-            Some(entry) => entry.holders |= 1 << shard,
-            None => waiting.push(Entry { hash, holders: 1 << shard }),
-        }
-        self.waiting_count.store(waiting.len(), std::sync::atomic::Ordering::SeqCst);
+        self.change(hash, |entry| {
+            // Counted before it can be found, and under the lock, so that nobody who could find it overlooks it.
+            if entry.waiting & (1 << shard) == 0 {
+                self.waits.fetch_add(1, SeqCst);
+            }
+            entry.waiting |= 1 << shard;
+        });
     }
 
     /// No more clients of a domain wait at a shard.
     pub fn wait_no_more(&self, hash: u64, shard: usize) {
-        if self.alone {
-            return;
-        }
-        let mut waiting = self.waiting.write().expect(POISON);
-        if let Some(at) = waiting.iter().position(|entry| entry.hash == hash) {
-            waiting[at].holders &= !(1 << shard);
-            if waiting[at].holders == 0 {
-                waiting.swap_remove(at);
+        self.change(hash, |entry| {
+            if entry.waiting & (1 << shard) != 0 {
+                self.waits.fetch_sub(1, SeqCst);
             }
-        }
-        self.waiting_count.store(waiting.len(), std::sync::atomic::Ordering::SeqCst);
+            entry.waiting &= !(1 << shard);
+        });
     }
 
     /// The shards where clients of a domain wait.
     pub fn waiting(&self, hash: u64) -> ShardSet {
-        if self.waiting_count.load(Relaxed) == 0 {
+        if self.waits.load(SeqCst) == 0 {
             return 0;
         }
-        let waiting = self.waiting.read().expect(POISON);
-        waiting.iter().find(|entry| entry.hash == hash).map_or(0, |entry| entry.holders)
+        let part = self.part(hash).read().expect(POISON);
+        part.find(hash, |entry| entry.hash == hash).map_or(0, |entry| entry.waiting)
+    }
+
+    /// Changes a domain's entry, made if there is none, removed if nothing is left in it.
+    fn change(&self, hash: u64, change: impl FnOnce(&mut Entry)) {
+        if self.alone {
+            return;
+        }
+        let mut part = self.part(hash).write().expect(POISON);
+        let entry = part.entry(hash, |entry| entry.hash == hash, |entry| entry.hash);
+        let mut entry = entry.or_insert(Entry { hash, holders: 0, waiting: 0, gateways: 0 });
+        change(entry.get_mut());
+        if entry.get().holders == 0 && entry.get().waiting == 0 && entry.get().gateways == 0 {
+            entry.remove();
+        }
     }
 }
 
@@ -166,5 +176,6 @@ mod tests {
         directory.wait_no_more(7, 1);
         directory.wait_no_more(7, 2);
         assert_eq!(directory.waiting(7), 0);
+        assert!(directory.parts.iter().all(|part| part.read().unwrap().is_empty()));
     }
 }

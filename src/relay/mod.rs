@@ -1,30 +1,38 @@
-//! The relay: one shard a core, and the threads they run on.
+//! The relay: one shard per core, and the threads they run on.
+//!
+//! Calls go one way, down this list:
+//!
+//! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies what steps return.
+//! - [`pairing`]: clients and gateways of a domain find each other, across shards, too.
+//! - [`tables`]: everything that a shard owns, and the changes that concern more than one owner.
+//! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
+//!   and return an outcome; they free, park and hand over nothing.
+//! - [`conn`]: a connection's slot, what it has received, what is armed for it.
+//! - [`admission`], [`routing`], [`directory`], [`park`], [`ready`], [`timers`], [`memory`]: one owner each of one thing.
 
-mod arming;
-mod chunked;
+pub mod admission;
+mod arena;
+mod client;
 pub mod config;
 pub mod conn;
 pub mod counters;
+mod desk;
 pub mod directory;
-mod ending;
 mod exchange;
-mod forward;
-mod handover;
-mod heads;
-pub mod letter;
-pub mod limits;
+mod gateway;
+mod hand_off;
+mod memory;
+pub mod message;
 mod pairing;
 pub mod park;
-mod parts;
-mod pump;
+mod ready;
 mod registration;
-mod reply;
+mod routing;
 pub mod server;
-pub mod session;
 pub mod shard;
-mod stash;
+mod tables;
 pub mod timers;
 
 pub use config::Config;
-pub use letter::Snapshot;
+pub use message::Snapshot;
 pub use server::{Relay, StartError};

@@ -1,295 +1,335 @@
 //! Clients and gateways of a domain find each other.
 use super::{
-    conn::{NONE, State, flag},
+    client,
+    conn::{Client, Flags, NONE, Role},
     directory::members,
-    heads::{At, Request},
-    letter::{DomainName, Letter, others},
-    session::Phase,
-    shard::Shard,
+    exchange::{
+        ExchangeId, Phase,
+        request::{self, At, Request},
+    },
+    gateway::{self, Dialect, Stirred},
+    message::{Message, others},
+    ready::{Budget, Lane},
+    routing::{self, Here, Route, View},
+    tables::Tables,
 };
-use crate::io::Io;
+use crate::{
+    http::{
+        Method, Parse, Refusal, RequestHead,
+        domain::{self, DOMAIN_BYTES_MAX},
+        forward,
+    },
+    io::Engine,
+};
 
-/// The way a request goes.
-pub(super) enum Route {
-    /// A gateway of this domain is parked here.
-    Here(u32),
-    /// None is free here; one may come.
-    Wait(u32),
-    /// Another shard has the domain.
-    Move(usize),
-    /// No shard has it, or lately had it.
-    Nobody,
+/// A domain's name in lower case, and its hash in the directory.
+pub struct Name {
+    pub hash: u64,
+    bytes: [u8; DOMAIN_BYTES_MAX],
+    len: usize,
 }
 
-impl<I: Io<Mail = Letter>> Shard<I> {
-    /// Where a request for a domain goes.
-    pub(super) fn route(&mut self, slot: u32, hash: u64, name: &[u8]) -> Route {
-        let here = self.park.find(hash, name);
-        if let Some(domain) = here
-            && !self.park[domain].parked.is_empty()
-        {
-            return Route::Here(domain);
-        }
-        let elsewhere = others(self.shared.directory.holders(hash), self.number);
-        let was_moved = self.conns[slot].is(flag::HANDED_OVER);
-        let move_on = elsewhere != 0 && !was_moved;
-        match here {
-            // Busy here: wait, and let the other shards know.
-            Some(domain) if self.park[domain].gateways() > 0 || !move_on => Route::Wait(domain),
-            _ if move_on => Route::Move(self.pick(elsewhere)),
-            None if elsewhere != 0 => Route::Wait(self.park.find_or_insert(hash, name)),
-            _ => Route::Nobody,
-        }
+impl Name {
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<E: Engine<Mail = Message>> Tables<E> {
+    /// A name as it stands in a head.
+    pub fn name(&self, text: &[u8]) -> Name {
+        let mut bytes = [0; DOMAIN_BYTES_MAX];
+        let len = domain::lower(text, &mut bytes).len();
+        Name { hash: self.shared.directory.hash(&bytes[..len]), bytes, len }
     }
 
-    /// One of several shards; which one does not matter, but not always the same.
-    fn pick(&self, set: u64) -> usize {
-        let nth = self.tick % set.count_ones();
-        members(set).nth(nth as usize).unwrap_or(self.number)
-    }
-
-    /// Gives a request to the domain's next parked gateway that takes it. False if none did.
-    pub(super) fn ask(&mut self, s: u32, domain: u32, request: &Request) -> bool {
-        while let Some(gateway) = self.park[domain].parked.first() {
-            self.park[domain].parked.unlink(&mut self.conns, gateway);
-            let conn = &mut self.conns[gateway];
-            conn.state = State::Gateway;
-            conn.session = s;
-            conn.deadline = 0;
-            self.sessions[s].gateway = gateway;
-            let asked = self.send_request(s, request, true);
-            if !asked {
-                self.drop_gateway(s);
+    /// Decides what becomes of a client's request.
+    pub fn serve(&mut self, slot: u32, head: RequestHead, at: At, budget: &mut Budget) {
+        let examined =
+            self.with_conn(slot, budget, |x, conn, desk| request::examine(head, at, x.as_deref(), conn, desk));
+        let request = match examined {
+            Ok(_) if self.inboxes.account.is_full() => {
+                self.counters.over_memory.bump();
+                return self.decline(slot, &head, at, Refusal::MemoryFull, budget);
             }
-            self.settle(gateway);
-            if asked {
+            Ok(request) => request,
+            Err(refusal) => return self.decline(slot, &head, at, refusal, budget),
+        };
+        if self.is_ending() && self.conns[slot].is(Flags::HANDED_OVER) {
+            return self.decline(slot, &head, at, Refusal::ShuttingDown, budget);
+        }
+        let name = self.name_in(slot, &request);
+        if !self.ask_resting(slot, &request, &name, budget) {
+            self.place(slot, &request, &name, Refusal::NoGateway, budget);
+        }
+    }
+
+    /// The name of a request's domain.
+    fn name_in(&self, slot: u32, request: &Request) -> Name {
+        let conn = &self.conns[slot];
+        let kept = conn.exchange.some().map(|id| &*self.exchanges[id].head);
+        let bytes = match (request.at, kept) {
+            (At::Kept, Some(head)) => head,
+            _ => self.inboxes.peek(&conn.inbox, self.engine.calls_ref()),
+        };
+        self.name(request.named.name.of(bytes))
+    }
+
+    /// Finds a gateway for a request, here or elsewhere, now or later.
+    fn place(&mut self, slot: u32, request: &Request, name: &Name, nobody: Refusal, budget: &mut Budget) {
+        loop {
+            let (route, domain) = self.route(slot, name);
+            match route {
+                Route::Here => {
+                    let Some(id) = self.exchange_of(slot) else {
+                        return self.decline(slot, &request.head, request.at, Refusal::MemoryFull, budget);
+                    };
+                    if self.ask(id, domain, request, budget) {
+                        return;
+                    }
+                }
+                Route::Wait if self.is_ending() => {
+                    return self.decline(slot, &request.head, request.at, Refusal::ShuttingDown, budget);
+                }
+                Route::Wait => return self.wait(slot, domain, request, budget),
+                Route::Move(shards) => {
+                    self.choices = self.choices.wrapping_add(1);
+                    let shard = routing::pick(shards, self.choices).unwrap_or(self.number);
+                    return self.hand_off(slot, shard, 0);
+                }
+                Route::Nobody => return self.decline(slot, &request.head, request.at, nobody, budget),
+            }
+        }
+    }
+
+    /// Where a request for a domain goes, and the domain's record if it stays here.
+    fn route(&mut self, slot: u32, name: &Name) -> (Route, u32) {
+        let found = self.park.find(name.hash, name.as_bytes());
+        let here = match found.map(|domain| &self.park[domain]) {
+            None => Here::Unknown,
+            Some(domain) if !domain.parked.is_empty() => Here::Parked,
+            Some(domain) if domain.gateways() > 0 => Here::Busy,
+            Some(_) => Here::None,
+        };
+        let elsewhere = match here {
+            Here::Parked => 0,
+            _ => others(self.shared.directory.holders(name.hash), self.number),
+        };
+        let route = routing::route(View { here, elsewhere, moved: self.conns[slot].is(Flags::HANDED_OVER) });
+        let domain = match (route, found) {
+            (_, Some(domain)) => domain,
+            (Route::Wait, None) => self.park.find_or_insert(name.hash, name.as_bytes()),
+            (_, None) => NONE,
+        };
+        (route, domain)
+    }
+
+    /// Gives a request to the domain's next parked gateway that takes it, unless none of its kind could. False if none
+    /// did.
+    fn ask(&mut self, id: ExchangeId, domain: u32, request: &Request, budget: &mut Budget) -> bool {
+        while let Some(gateway) = self.park[domain].parked.first() {
+            if let Some(refusal) = self.exceeds(gateway, request) {
+                let client = self.exchanges[id].client;
+                self.decline(client, &request.head, request.at, refusal, budget);
                 return true;
             }
+            self.take_parked(domain);
+            // What it has sent or done while it was parked came before it was asked.
+            if self.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk)) != Stirred::Silent {
+                self.counters.unsolicited.bump();
+                self.close(gateway);
+                continue;
+            }
+            let conn = &mut self.conns[gateway];
+            conn.exchange = id;
+            conn.deadline = 0;
+            self.exchanges[id].gateway = gateway;
+            let asked = self.with_exchange(id, budget, |x, client, gateway, desk| {
+                request::begin(x, request, true, client, gateway, desk)
+            });
+            if asked {
+                self.rearm(gateway);
+                return true;
+            }
+            self.drop_gateway(id);
         }
         false
     }
 
-    /// Gives a request to the classic gateway that its client is still joined with, if the domain is the same.
-    pub(super) fn ask_resting(&mut self, slot: u32, request: &Request, hash: u64, name: &[u8]) -> bool {
-        let s = self.conns[slot].session;
-        if s == NONE || self.sessions[s].gateway == NONE {
+    /// Whether a gateway could not count a request's body.
+    fn exceeds(&self, gateway: u32, request: &Request) -> Option<Refusal> {
+        let dialect = self.conns[gateway].dialect().filter(|_| !self.config.classic_long_lengths)?;
+        forward::check_length(&request.head, dialect).err()
+    }
+
+    /// Gives a request to the gateway that its client is still joined with, if the domain is the same.
+    fn ask_resting(&mut self, slot: u32, request: &Request, name: &Name, budget: &mut Budget) -> bool {
+        let Some(id) = self.conns[slot].exchange.some() else { return false };
+        let gateway = self.exchanges[id].gateway;
+        if gateway == NONE {
             return false;
         }
-        let gateway = self.sessions[s].gateway;
-        let conn = &self.conns[gateway];
-        let alive = !conn.has_input() && conn.flags & (flag::EOF | flag::FAILED) == 0;
-        let same = self.park.find(hash, name) == Some(conn.domain);
+        let domain = self.conns[gateway].domain;
+        let same =
+            self.park.find(name.hash, name.as_bytes()) == Some(domain) && self.exceeds(gateway, request).is_none();
         self.rouse(gateway);
-        if alive && same {
-            self.conns[slot].state = State::Client;
-            if self.send_request(s, request, false) {
-                self.settle(gateway);
+        let silent =
+            self.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk)) == Stirred::Silent;
+        if same && silent {
+            self.conns[slot].role = Role::Client(Client::Busy);
+            let asked = self.with_exchange(id, budget, |x, client, gateway, desk| {
+                request::begin(x, request, false, client, gateway, desk)
+            });
+            if asked {
+                self.rearm(gateway);
                 return true;
             }
         }
-        self.drop_gateway(s);
-        self.settle(gateway);
+        self.drop_gateway(id);
+        self.exchanges[id].phase = Phase::Reading;
         false
-    }
-
-    /// A resting gateway is not at rest any more.
-    fn rouse(&mut self, gateway: u32) {
-        let conn = &mut self.conns[gateway];
-        if conn.is(flag::RESTING) {
-            conn.flags &= !flag::RESTING;
-            let domain = conn.domain;
-            self.park[domain].resting.unlink(&mut self.conns, gateway);
-        }
     }
 
     /// Somebody waits for a domain: the gateway that has rested longest is taken from its silent client, so that the
     /// device comes back for the one that waits. A client that only keeps its connection must not lock others out.
     fn end_a_rest(&mut self, domain: u32) {
         let Some(gateway) = self.park[domain].resting.first() else { return };
-        let s = self.conns[gateway].session;
-        let client = self.sessions[s].client;
-        if self.phase(s) == Phase::Resting {
-            self.conns[client].session = NONE;
-            self.release_session(s);
-        } else {
-            self.drop_gateway(s);
-        }
-        self.settle(gateway);
-    }
-
-    /// Takes the gateway out of a session and closes it.
-    pub(super) fn drop_gateway(&mut self, s: u32) {
-        let gateway = std::mem::replace(&mut self.sessions[s].gateway, NONE);
-        if gateway != NONE {
-            self.conns[gateway].session = NONE;
-            self.close(gateway);
+        let Some(id) = self.conns[gateway].exchange.some() else { return };
+        match self.exchanges[id].phase {
+            Phase::Resting => self.end_exchange(id),
+            _ => self.drop_gateway(id),
         }
     }
 
-    /// A gateway's connection waits for a client from now on.
-    pub(super) fn park_gateway(&mut self, gateway: u32) {
-        let classic = self.conns[gateway].is(flag::CLASSIC);
-        let conn = &mut self.conns[gateway];
-        conn.state = State::Parked;
-        conn.session = NONE;
-        conn.deadline = if classic { self.tick + self.times.park_time } else { 0 };
-        let domain = conn.domain;
-        let parked = &mut self.park[domain].parked;
-        if classic {
-            // The oldest is used first, before it must be asked again.
-            parked.push_back(&mut self.conns, gateway);
+    /// A gateway, which has joined its domain, waits for a client: one that waits already gets it.
+    pub fn release_gateway(&mut self, gateway: u32, dialect: Dialect, budget: &mut Budget) {
+        self.park_gateway(gateway, dialect);
+        let domain = self.conns[gateway].domain;
+        if self.park[domain].waiting.is_empty() {
+            if let Some(shard) = self.waits_elsewhere(self.park[domain].hash, 0) {
+                let free = Message::Free { from: self.number, domain: self.name_of(domain), passed: 0 };
+                let _ = self.engine.mail(shard, free);
+            }
         } else {
-            // The latest used is the likeliest to be alive and warm, and the surplus of a pool gets to idle.
-            parked.push_front(&mut self.conns, gateway);
+            self.serve_waiting(domain, budget);
         }
-        if !self.park[domain].waiting.is_empty() {
-            return self.serve_waiting(domain);
-        }
-        let hash = self.park[domain].hash;
-        let elsewhere = others(self.shared.directory.waiting(hash), self.number);
-        if let Some(shard) = members(elsewhere).next() {
-            let free = Letter::Free { from: self.number, domain: self.name_of(domain) };
-            self.io.mail(shard, free);
-        }
+        self.rearm(gateway);
     }
 
     /// Gives waiting clients to parked gateways, as long as there are both.
-    fn serve_waiting(&mut self, domain: u32) {
+    fn serve_waiting(&mut self, domain: u32, budget: &mut Budget) {
         while !self.park[domain].parked.is_empty() {
             let Some(slot) = self.park[domain].waiting.first() else { return };
-            let s = self.conns[slot].session;
-            // The first of its body is looked at before a byte of it is sent.
-            let _ = self.front(slot);
-            let request = self.request_again(s);
-            // With a gateway parked the record stays, even when nobody waits any more.
+            let Some(id) = self.conns[slot].exchange.some() else { return };
+            let request = self.request_again(slot, budget);
             self.stop_waiting(slot);
+            self.exchanges[id].phase = Phase::Reading;
             match request {
-                Ok(request) if !self.ask(s, domain, &request) => return self.wait(slot, domain, &request),
-                Ok(_) => {}
-                Err(refusal) => self.decline(slot, &self.kept_head(s), At::Kept, refusal),
+                Ok(request) if self.ask(id, domain, &request, budget) => {}
+                Ok(_) => {
+                    // Its gateway had died: it keeps its place, and its time.
+                    self.exchanges[id].phase = Phase::Waiting;
+                    self.start_waiting(slot, domain, true);
+                    return;
+                }
+                Err(refusal) => {
+                    let head = self.kept_head(id);
+                    self.decline(slot, &head, At::Kept, refusal, budget);
+                }
             }
-            self.settle(slot);
+            self.enqueue(slot, Lane::Fresh);
         }
-    }
-
-    fn name_of(&self, domain: u32) -> DomainName {
-        let domain = &self.park[domain];
-        DomainName { hash: domain.hash, name: domain.name().into() }
     }
 
     /// A client waits for a gateway of a domain: its head is kept outside the pool, its body stays unread.
-    pub(super) fn wait(&mut self, slot: u32, domain: u32, request: &Request) {
-        let s = self.session_of(slot);
+    fn wait(&mut self, slot: u32, domain: u32, request: &Request, budget: &mut Budget) {
+        let Some(id) = self.exchange_of(slot) else {
+            self.may_be_empty(domain);
+            return self.decline(slot, &request.head, request.at, Refusal::MemoryFull, budget);
+        };
         if request.at == At::Front {
-            self.keep_head(s, request);
-            self.consume(slot, usize::from(request.head.len));
+            let len = usize::from(request.head.len);
+            self.with_conn(slot, budget, |x, conn, desk| {
+                if let Some(x) = x {
+                    request::keep_head(x, len, conn, desk);
+                    desk.consume(conn, len);
+                }
+            });
         }
-        self.sessions[s].phase = Phase::Waiting;
-        let give_up = self.tick + self.times.park_wait;
+        self.exchanges[id].phase = Phase::Waiting;
+        let give_up = self.in_ticks(self.times.client_wait);
         let conn = &mut self.conns[slot];
-        let begun = conn.is(flag::HANDED_OVER) && conn.deadline != 0;
+        // One that has begun to wait, on another shard perhaps, goes on with that; and one whose gateway failed it goes
+        // before those that have had none.
+        let begun = conn.is(Flags::HANDED_OVER) && conn.deadline != 0;
         conn.deadline = if begun { conn.deadline } else { give_up };
-        conn.domain = domain;
-        let first = self.park[domain].waiting.is_empty();
-        self.park[domain].waiting.push_back(&mut self.conns, slot);
+        let before_others = conn.tries > 0;
+        let alone = self.start_waiting(slot, domain, before_others);
         self.end_a_rest(domain);
-        if first {
-            let hash = self.park[domain].hash;
-            self.shared.directory.wait(hash, self.number);
-            let elsewhere = others(self.shared.directory.holders(hash), self.number);
+        if alone {
+            let elsewhere = others(self.shared.directory.holders(self.park[domain].hash), self.number);
             for shard in members(elsewhere) {
-                let wanted = Letter::Wanted { from: self.number, domain: self.name_of(domain) };
-                self.io.mail(shard, wanted);
+                let wanted = Message::Wanted { from: self.number, domain: self.name_of(domain) };
+                let _ = self.engine.mail(shard, wanted);
             }
         }
     }
 
-    /// Copies a request's head into its session: for waiting, and for sending it again.
-    pub(super) fn keep_head(&mut self, s: u32, request: &Request) {
-        let slot = self.sessions[s].client;
-        let mut head = std::mem::take(&mut self.sessions[s].head);
-        head.clear();
-        head.extend_from_slice(&self.head_at(slot, At::Front)[..usize::from(request.head.len)]);
-        self.sessions[s].head = head;
+    /// A client has waited for a gateway for as long as it may, or for as long as there is hope.
+    pub fn waited_in_vain(&mut self, id: ExchangeId, refusal: Option<Refusal>, budget: &mut Budget) {
+        let client = self.exchanges[id].client;
+        let busy = self.park[self.conns[client].domain].gateways() > 0;
+        let refusal = refusal.unwrap_or(if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent });
+        let head = self.kept_head(id);
+        self.decline(client, &head, At::Kept, refusal, budget);
+        self.enqueue(client, Lane::Fresh);
     }
 
-    /// Takes a waiting client out of its domain's list.
-    pub(super) fn stop_waiting(&mut self, slot: u32) {
-        let domain = std::mem::replace(&mut self.conns[slot].domain, NONE);
-        self.park[domain].waiting.unlink(&mut self.conns, slot);
-        if self.park[domain].waiting.is_empty() {
-            self.shared.directory.wait_no_more(self.park[domain].hash, self.number);
-            if !self.park[domain].is_listed() {
-                self.park.remove(domain);
-            }
+    /// The request was safe and nobody heard it: another gateway gets it.
+    pub fn retry(&mut self, id: ExchangeId, budget: &mut Budget) {
+        self.counters.retried.bump();
+        let slot = self.exchanges[id].client;
+        self.conns[slot].tries += 1;
+        self.conns[slot].deadline = 0;
+        self.drop_gateway(id);
+        let x = &mut self.exchanges[id];
+        for flow in [&mut x.up, &mut x.down] {
+            flow.return_pipe(self.engine.calls());
         }
+        x.restart(&mut self.inboxes.account);
+        // It has no body, so nothing that came since can be wrong with it.
+        let Ok(request) = self.request_again(slot, budget) else { return self.abort(id, true) };
+        let name = self.name_in(slot, &request);
+        self.place(slot, &request, &name, Refusal::GatewayFailed, budget);
     }
 
-    /// Another shard's clients wait for a domain.
-    pub(super) fn wanted(&mut self, from: usize, domain: DomainName) {
-        let here = self.park.find(domain.hash, &domain.name);
-        if here.is_some_and(|here| !self.park[here].parked.is_empty()) {
-            self.io.mail(from, Letter::Free { from: self.number, domain });
-        }
+    /// The head that is kept in an exchange, parsed again.
+    fn kept_head(&self, id: ExchangeId) -> RequestHead {
+        let parsed = crate::http::request::parse(&self.exchanges[id].head, self.config.max_headers);
+        let Ok(Parse::Complete(head)) = parsed else { unreachable!("a kept head was whole when it was kept") };
+        head
     }
 
-    /// Another shard has a free gateway: the longest waiting client goes there.
-    pub(super) fn offered(&mut self, from: usize, name: &DomainName) {
-        let Some(domain) = self.park.find(name.hash, &name.name) else { return };
-        let Some(slot) = self.park[domain].waiting.first() else { return };
-        self.stop_waiting(slot);
-        let give_up = self.conns[slot].deadline;
-        self.hand_over(slot, from);
-        self.conns[slot].deadline = give_up;
-        self.settle(slot);
-        let more = self.park.find(name.hash, &name.name).is_some_and(|domain| !self.park[domain].waiting.is_empty());
-        if more {
-            self.io.mail(from, Letter::Wanted { from: self.number, domain: name.clone() });
-        }
+    /// A request whose head is kept in its exchange, examined again: the head was good before, but what has arrived of
+    /// its body since may not be.
+    fn request_again(&mut self, slot: u32, budget: &mut Budget) -> Result<Request, Refusal> {
+        let head = self.kept_head(self.conns[slot].exchange);
+        self.with_conn(slot, budget, |x, conn, desk| request::examine(head, At::Kept, x.as_deref(), conn, desk))
     }
 
-    /// A gateway's connection joins its domain.
-    pub(super) fn join(&mut self, gateway: u32, domain: u32) {
-        let record = &mut self.park[domain];
-        self.conns[gateway].domain = domain;
-        if record.gain() {
-            self.shared.directory.gain(record.hash, self.number);
+    /// Refuses a request whose end is known; the connection is kept if nothing of the request is still to come.
+    pub fn decline(&mut self, slot: u32, head: &RequestHead, at: At, refusal: Refusal, budget: &mut Budget) {
+        let complete = head.body.is_done() && !head.upgrade && head.method != Method::Connect;
+        let keep = complete && head.keep_alive && !self.is_ending();
+        if at == At::Front {
+            self.with_conn(slot, budget, |_, conn, desk| desk.consume(conn, usize::from(head.len)));
         }
+        self.answer(slot, refusal, keep, head.method == Method::Head, budget);
     }
 
-    /// A gateway's connection leaves its domain. The domain is remembered for a while: the gateway may come back.
-    pub(super) fn leave(&mut self, gateway: u32) {
-        self.rouse(gateway);
-        let domain = std::mem::replace(&mut self.conns[gateway].domain, NONE);
-        if self.conns[gateway].state == State::Parked {
-            self.park[domain].parked.unlink(&mut self.conns, gateway);
-        }
-        if self.park[domain].lose(self.tick) {
-            self.lost_domains.push_back((self.tick, domain));
-        }
-    }
-
-    /// Gives up domains that have been without a gateway for long enough.
-    pub(super) fn forget_domains(&mut self) {
-        while let Some(&(lost, domain)) = self.lost_domains.front() {
-            if lost + self.times.domain_memory > self.tick {
-                return;
-            }
-            self.lost_domains.pop_front();
-            if !self.park.contains(domain) {
-                continue;
-            }
-            let record = &mut self.park[domain];
-            if record.gone_since() != Some(lost) {
-                continue;
-            }
-            if record.waiting.is_empty() {
-                self.shared.directory.lose(record.hash, self.number);
-                self.park.remove(domain);
-            } else {
-                record.remember_from(self.tick);
-                self.lost_domains.push_back((self.tick, domain));
-            }
-        }
+    /// Looks at a client's next head.
+    pub fn next_head(&mut self, slot: u32, budget: &mut Budget) -> client::Next {
+        self.with_conn(slot, budget, client::next)
     }
 }

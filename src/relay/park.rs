@@ -1,6 +1,6 @@
 //! Who waits under which name, in one shard: gateways for clients, or clients for gateways.
 use super::{
-    chunked::Chunked,
+    arena::Arena,
     conn::{Conns, NONE},
 };
 use hashbrown::HashTable;
@@ -180,7 +180,7 @@ impl List {
 /// The domains of a shard.
 #[derive(Default)]
 pub struct Park {
-    domains: Chunked<Option<Domain>>,
+    domains: Arena<Option<Domain>>,
     vacant: Vec<u32>,
     by_name: HashTable<u32>,
 }
@@ -231,6 +231,11 @@ impl Park {
         self.domains.get(id).is_some_and(Option::is_some)
     }
 
+    /// Whether clients wait for a domain; not for none.
+    pub fn has_waiting(&self, id: u32) -> bool {
+        self.domains.get(id).and_then(Option::as_ref).is_some_and(|domain| !domain.waiting.is_empty())
+    }
+
     /// Domains on record.
     pub fn len(&self) -> usize {
         self.by_name.len()
@@ -259,7 +264,6 @@ impl std::ops::IndexMut<u32> for Park {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::Fd;
     use std::net::{IpAddr, Ipv4Addr};
 
     /// Lists keep their order under pushes at both ends and removals from anywhere.
@@ -267,7 +271,7 @@ mod tests {
     fn lists_keep_order() {
         let mut conns = Conns::default();
         let mut list = List::default();
-        let slots: Vec<u32> = (0..5).map(|n| conns.insert(Fd(n), IpAddr::V4(Ipv4Addr::LOCALHOST), 1)).collect();
+        let slots: Vec<u32> = (0..5).map(|_| conns.insert(None, IpAddr::V4(Ipv4Addr::LOCALHOST), 1)).collect();
         list.push_back(&mut conns, slots[0]);
         list.push_back(&mut conns, slots[1]);
         list.push_front(&mut conns, slots[2]);

@@ -1,17 +1,20 @@
 //! Gateways come and wait.
 use super::{
-    conn::{NONE, State, flag},
-    heads::{At, Lower},
-    letter::Letter,
-    shard::Shard,
+    conn::{Client, Flags, Gateway, Role},
+    exchange::request::{At, bytes},
+    gateway::Dialect,
+    message::Message,
+    pairing::Name,
+    ready::Budget,
+    tables::Tables,
 };
 use crate::{
     http::{
-        Dialect, Refusal, Registration, RequestHead,
-        canned::{CLASSIC_204, PTTH_101, UNAUTHORIZED_401, too_many_429},
-        domain::{self, DOMAIN_BYTES_MAX},
+        Refusal, Registration, RequestHead,
+        canned::{UNAUTHORIZED_401, too_many_429},
+        domain,
     },
-    io::{Io, SEND_PARTS_MAX},
+    io::Engine,
 };
 use std::io::IoSlice;
 
@@ -20,139 +23,167 @@ const RETRY_RATE_SECONDS: u32 = 1;
 /// What a gateway beyond its domain's limit is told to wait, in seconds: one of the others must go first.
 const RETRY_DOMAIN_SECONDS: u32 = 30;
 
-const _: () = assert!(SEND_PARTS_MAX >= 24, "a head with all its cuts and additions fits one send");
-
-impl<I: Io<Mail = Letter>> Shard<I> {
+impl<E: Engine<Mail = Message>> Tables<E> {
     /// Makes the sender of a registration a parked gateway.
-    pub(super) fn register(&mut self, slot: u32, head: &RequestHead, at: At) {
+    pub fn register(&mut self, slot: u32, head: &RequestHead, at: At, budget: &mut Budget) {
         let Some(registration) = head.registration else { return };
-        let classic = registration.dialect == Dialect::Classic;
-        let (hash, name, lower) = match self.admit(slot, head, at, &registration) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse_gateway(slot, classic, refusal),
+        let name = match self.admit(slot, head, at, &registration, budget) {
+            Ok(name) => name,
+            Err(refusal) => return self.refuse_gateway(slot, registration.dialect, refusal, budget),
         };
-        let name = &lower.0[..name];
-        let known = self.park.find(hash, name);
-        let most = self.config.gateways_per_domain;
-        if !self.limits.registrations.allow(self.tick) {
+        if !self.shared.admission.registers(self.tick) {
             self.counters.over_registration_rate.bump();
-            return self.put_off(slot, RETRY_RATE_SECONDS);
+            return self.put_off(slot, RETRY_RATE_SECONDS, budget);
         }
-        if most != 0 && known.is_some_and(|domain| self.park[domain].gateways() >= most) {
+        let known = self.park.find(name.hash, name.as_bytes());
+        let here = known.map_or(0, |domain| self.park[domain].gateways());
+        let count = self.shared.directory.gateways(name.hash).unwrap_or(here);
+        let most = self.config.max_gateways_per_domain;
+        if most != 0 && count >= most {
             self.counters.over_domain.bump();
-            return self.put_off(slot, RETRY_DOMAIN_SECONDS);
+            return self.put_off(slot, RETRY_DOMAIN_SECONDS, budget);
         }
         if at == At::Front {
-            self.consume(slot, usize::from(head.len));
+            self.with_conn(slot, budget, |_, conn, desk| desk.consume(conn, usize::from(head.len)));
         }
-        self.drop_resting(slot);
-        if self.conns[slot].has_input() {
+        self.drop_rest(slot);
+        let sloppy = registration.dialect.traits().sloppy;
+        let Some(rest) = self.skip_body(slot, registration.body, sloppy, budget) else {
+            return self.answer(slot, Refusal::BadLength, false, false, budget);
+        };
+        if !self.conns[slot].inbox.is_empty() {
             self.counters.unsolicited.bump();
             return self.close(slot);
         }
-        if self.conns[slot].flags & (flag::EOF | flag::FAILED) != 0 {
+        if self.conns[slot].has_ended() {
             // It ended behind its registration, and that was seen first.
             return self.close(slot);
         }
         self.counters.registered.bump();
-        let domain = self.park.find_or_insert(hash, name);
-        self.welcome(slot, domain, &registration);
+        let domain = self.park.find_or_insert(name.hash, name.as_bytes());
+        self.welcome(slot, domain, &registration, budget);
+        self.conns[slot].tries = rest;
     }
 
-    fn welcome(&mut self, slot: u32, domain: u32, registration: &Registration) {
-        let classic = registration.dialect == Dialect::Classic;
+    /// Drops as much of a registration's body as is there, and empty lines behind it if its dialect is sloppy. How much is still to come; `None` if that is too much.
+    fn skip_body(&mut self, slot: u32, mut body: u64, sloppy: bool, budget: &mut Budget) -> Option<u8> {
+        self.with_conn(slot, budget, |_, conn, desk| {
+            while body > 0 && !conn.inbox.is_empty() {
+                let n = desk.peek(conn).len().min(usize::try_from(body).unwrap_or(usize::MAX));
+                desk.consume(conn, n);
+                body -= n as u64;
+            }
+            while sloppy && body == 0 && desk.peek(conn).first().is_some_and(|&b| b == b'\r' || b == b'\n') {
+                desk.consume(conn, 1);
+            }
+        });
+        u8::try_from(body).ok()
+    }
+
+    fn welcome(&mut self, slot: u32, domain: u32, registration: &Registration, budget: &mut Budget) {
+        let dialect = registration.dialect;
         self.join(slot, domain);
         let conn = &mut self.conns[slot];
-        let first = !conn.is(flag::REGISTERED);
-        conn.flags &= !(flag::CLASSIC | flag::STRIP);
-        conn.flags |= flag::REGISTERED;
-        conn.flags |= if classic { flag::CLASSIC } else { 0 };
-        conn.flags |= if registration.strip_prefix { flag::STRIP } else { 0 };
+        let first = !conn.is(Flags::REGISTERED);
+        conn.flags.insert(Flags::REGISTERED);
+        conn.flags.remove(Flags::HANDED_OVER);
+        conn.flags.set(Flags::STRIP, registration.strip_prefix);
+        conn.tries = 0;
         // From here on it counts as a gateway, whatever happens.
-        conn.state = State::Gateway;
-        if !classic && !self.say(slot, PTTH_101) {
+        conn.role = Role::Gateway(dialect, Gateway::Joined);
+        if !self.say(slot, dialect.traits().welcome, budget) {
             return self.close(slot);
         }
-        if classic && first && self.config.early_204 {
-            return self.ask_again(slot);
+        if first && self.config.early_204 && dialect.traits().poll_again.is_some() {
+            return self.ask_again(slot, dialect, budget);
         }
-        self.park_gateway(slot);
+        self.release_gateway(slot, dialect, budget);
     }
 
-    /// Whether a registration is in order: its domain's hash and name, or what is wrong with it.
+    /// Whether a registration is in order: its domain's name, or what is wrong with it.
     fn admit(
-        &self,
+        &mut self,
         slot: u32,
         head: &RequestHead,
         at: At,
         registration: &Registration,
-    ) -> Result<(u64, usize, Lower), Refusal> {
-        let bytes = self.head_at(slot, at);
-        let name = domain::registered(bytes, head)?.of(bytes);
+        budget: &mut Budget,
+    ) -> Result<Name, Refusal> {
         if !registration.http11_offered {
             return Err(Refusal::AlpnMissing);
         }
-        if !head.body.is_done() {
+        let sloppy = registration.dialect.traits().sloppy;
+        let skipped = sloppy && registration.body > 0;
+        if !(head.body.is_done() || skipped) {
             return Err(Refusal::BadLength);
         }
         if self.is_ending() {
             return Err(Refusal::ShuttingDown);
         }
-        let mut lower = Lower([0; DOMAIN_BYTES_MAX]);
-        let name = domain::lower(name, &mut lower.0);
-        Ok((self.shared.directory.hash(name), name.len(), lower))
+        let mut text = [0; domain::DOMAIN_BYTES_MAX];
+        let len = self.with_conn(slot, budget, |x, conn, desk| {
+            let head_bytes = match (at, x) {
+                (At::Kept, Some(x)) => bytes(At::Kept, x, conn, desk),
+                _ => desk.peek(conn),
+            };
+            let mut names = domain::registered(head_bytes, head, &desk.config.hostnames)?;
+            let name = names.next().ok_or(Refusal::ReservedDomain)?;
+            if names.next().is_some() {
+                return Err(Refusal::TooManyOrigins);
+            }
+            let name = name.as_bytes();
+            text[..name.len()].copy_from_slice(name);
+            Ok::<usize, Refusal>(name.len())
+        })?;
+        Ok(self.name(&text[..len]))
     }
 
-    fn refuse_gateway(&mut self, slot: u32, classic: bool, refusal: Refusal) {
-        if classic && refusal == Refusal::ReservedDomain {
+    fn refuse_gateway(&mut self, slot: u32, dialect: Dialect, refusal: Refusal, budget: &mut Budget) {
+        if dialect == Dialect::Classic && refusal == Refusal::ReservedDomain {
             self.counters.refused(refusal).bump();
-            self.drop_resting(slot);
-            self.say(slot, UNAUTHORIZED_401);
+            self.drop_rest(slot);
+            self.say(slot, UNAUTHORIZED_401, budget);
             return self.linger(slot);
         }
-        self.refuse(slot, refusal, false);
+        self.answer(slot, refusal, false, false, budget);
     }
 
-    fn put_off(&mut self, slot: u32, seconds: u32) {
-        self.drop_resting(slot);
-        self.say(slot, too_many_429(seconds).as_bytes());
+    fn put_off(&mut self, slot: u32, seconds: u32, budget: &mut Budget) {
+        self.drop_rest(slot);
+        self.say(slot, too_many_429(seconds).as_bytes(), budget);
         self.linger(slot);
     }
 
-    /// A registration ends whatever session its sender was in, as a client between two requests.
-    fn drop_resting(&mut self, slot: u32) {
-        let session = std::mem::replace(&mut self.conns[slot].session, NONE);
-        if session != NONE {
-            self.release_session(session);
+    /// A registration ends whatever exchange its sender was in, as a client between two requests.
+    fn drop_rest(&mut self, slot: u32) {
+        if let Some(id) = self.conns[slot].exchange.some() {
+            self.end_exchange(id);
         }
     }
 
     /// Sends a few bytes that must fit: to a gateway nothing else is under way.
-    fn say(&mut self, slot: u32, bytes: &[u8]) -> bool {
-        let sent = self.io.send(self.conns[slot].fd, &[IoSlice::new(bytes)]);
+    fn say(&mut self, slot: u32, bytes: &[u8], budget: &mut Budget) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        budget.spend(bytes.len());
+        let conn = &mut self.conns[slot];
+        let sent = conn.transport().send(self.engine.calls(), &[IoSlice::new(bytes)], false);
         sent.is_ok_and(|n| n == bytes.len())
     }
 
-    /// A classic gateway has waited for long enough: it is told to ask again, and until it has, it is nobody's.
-    pub(super) fn ask_again(&mut self, gateway: u32) {
+    /// A gateway of a dialect that polls has waited for long enough: it is told to register again, and until it has, it
+    /// is a client between two requests.
+    pub fn ask_again(&mut self, gateway: u32, dialect: Dialect, budget: &mut Budget) {
         self.counters.asked_again.bump();
-        if !self.say(gateway, CLASSIC_204) {
+        let Some(answer) = dialect.traits().poll_again else { return };
+        if !self.say(gateway, answer, budget) {
             return self.close(gateway);
         }
         self.leave(gateway);
+        let deadline = self.in_ticks(self.times.repost);
         let conn = &mut self.conns[gateway];
-        conn.state = State::Idle;
-        conn.deadline = self.tick + self.times.repost;
-    }
-
-    /// A parked gateway has sent something, or has ended. What it sent belongs to nobody.
-    pub(super) fn parked_spoke(&mut self, gateway: u32) {
-        let conn = &self.conns[gateway];
-        if conn.has_input() {
-            self.counters.unsolicited.bump();
-            self.close(gateway);
-        } else if conn.flags & (flag::EOF | flag::FAILED) != 0 {
-            self.close(gateway);
-        }
+        conn.role = Role::Client(Client::Idle);
+        conn.deadline = deadline;
     }
 }

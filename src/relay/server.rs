@@ -2,12 +2,13 @@
 use super::{
     config::{Config, Invalid},
     counters::Counters,
-    letter::{Letter, Snapshot},
+    message::{Message, Snapshot},
     shard::{Shard, Shared},
+    timers,
 };
 use crate::io::{
     listen::{TcpOptions, in_use, lacks_congestion_control, listen},
-    mail::{Inbox, Post, post_office},
+    mailbox::{Mailbox, Mailboxes, mailboxes},
     probe,
     uring::{Mode, Sizes, Uring},
 };
@@ -15,7 +16,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -43,6 +44,17 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Why a relay that was running has ended. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The kernel refused the ring its next turn.
+    #[error("the io_uring of shard {0} failed: {1}; all shards have stopped, start the relay again")]
+    Ring(usize, io::Error),
+    /// A shard's thread panicked.
+    #[error("shard {0} panicked; all shards have stopped, start the relay again")]
+    Panicked(usize),
+}
+
 fn listen_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there: stop it or give another --listen port",
@@ -55,13 +67,13 @@ fn listen_advice(error: &io::Error) -> &'static str {
 /// A running relay.
 pub struct Relay {
     addresses: Vec<SocketAddr>,
-    post: Post<Letter>,
+    mailboxes: Mailboxes<Message>,
     counters: Vec<Arc<Counters>>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     mode: Mode,
-    /// Closed when the last shard has ended.
-    ended: Mutex<mpsc::Receiver<()>>,
+    /// Says which shard has ended; closed when the last one has.
+    ended: Mutex<mpsc::Receiver<Ended>>,
 }
 
 impl Relay {
@@ -74,44 +86,58 @@ impl Relay {
         let (addresses, listeners) = bind(&config)?;
         let shards = config.cores.len();
         let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(shards));
-        let inboxes = post_office(shards).map_err(StartError::Thread)?;
-        let post = inboxes[0].post.clone();
-        let counters: Vec<_> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
         let epoch = Instant::now();
+        let shared = Arc::new(Shared::new(&config, shards, timers::tick(0)));
+        let boxes = mailboxes(shards).map_err(StartError::Thread)?;
+        let counters: Vec<_> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
         let (ready, started) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        let mut threads = Vec::new();
-        for (number, (inbox, listeners)) in inboxes.into_iter().zip(listeners).enumerate() {
+        let mut relay = Relay {
+            addresses,
+            mailboxes: boxes[0].all.clone(),
+            counters: counters.clone(),
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+            mode: Mode::DeferTaskrun,
+            ended: Mutex::new(ended),
+        };
+        for (number, (mailbox, listeners)) in boxes.into_iter().zip(listeners).enumerate() {
             let seat = Seat {
                 config: Arc::clone(&config),
                 number,
                 listeners,
-                inbox,
+                mailbox,
                 shared: Arc::clone(&shared),
                 counters: Arc::clone(&counters[number]),
                 epoch,
-                _alive: alive.clone(),
+                alive: Alive { failed: true, ended: alive.clone() },
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("shard-{number}"));
-            threads.push(thread.spawn(move || seat.run(&ready)).map_err(StartError::Thread)?);
+            match thread.spawn(move || seat.run(&ready)) {
+                Ok(thread) => relay.threads.push(thread),
+                Err(error) => return Err(relay.give_up(number, StartError::Thread(error))),
+            }
         }
         drop((ready, alive));
-        let mut relay =
-            Relay { addresses, post, counters, shared, threads, mode: Mode::DeferTaskrun, ended: Mutex::new(ended) };
         for _ in 0..shards {
             match started.recv() {
                 Ok(Ok(mode)) => relay.mode = mode,
-                Ok(Err(error)) => {
-                    relay.stop();
-                    let _ = relay.join();
-                    return Err(error);
-                }
-                Err(_) => return Err(StartError::Thread(io::ErrorKind::BrokenPipe.into())),
+                Ok(Err(error)) => return Err(relay.give_up(shards, error)),
+                Err(_) => return Err(relay.give_up(shards, StartError::Thread(io::ErrorKind::BrokenPipe.into()))),
             }
         }
         Ok(relay)
+    }
+
+    /// Ends the first `shards` shards of a relay that cannot start as a whole.
+    fn give_up(mut self, shards: usize, error: StartError) -> StartError {
+        // The others will never say that they have heard of the end.
+        let missing = self.counters.len() - shards;
+        self.shared.ending.fetch_add(missing, SeqCst);
+        self.stop();
+        let _ = self.join();
+        error
     }
 
     /// Where it listens, with the ports it got for port 0.
@@ -131,52 +157,74 @@ impl Relay {
 
     /// Connections of all shards now.
     pub fn connections(&self) -> usize {
-        self.shared.connections.load(std::sync::atomic::Ordering::Relaxed)
+        self.shared.admission.connections()
     }
 
-    /// What each shard holds, as it says itself. A shard that has ended says nothing.
-    pub fn snapshots(&self) -> Vec<Snapshot> {
+    /// What each shard holds, as it says itself; `None` for one that has ended.
+    pub fn snapshots(&self) -> Vec<Option<Snapshot>> {
         let ask = |shard| {
             let (to, from) = mpsc::channel();
-            self.post.send(shard, Letter::Report(to));
-            from
+            self.mailboxes.send(shard, Message::Report(to)).ok().map(|()| from)
         };
         let answers: Vec<_> = (0..self.counters.len()).map(ask).collect();
-        answers.into_iter().filter_map(|answer| answer.recv().ok()).collect()
+        answers.into_iter().map(|answer| answer?.recv().ok()).collect()
     }
 
     /// Stops accepting, releases parked gateways, and lets sessions finish.
     pub fn drain(&self) {
-        self.tell_all(|| Letter::Drain);
+        self.tell_all(|| Message::Drain);
     }
 
     /// Stops at once.
     pub fn stop(&self) {
-        self.tell_all(|| Letter::Stop);
+        self.tell_all(|| Message::Stop);
     }
 
-    fn tell_all(&self, letter: impl Fn() -> Letter) {
+    fn tell_all(&self, message: impl Fn() -> Message) {
         for shard in 0..self.counters.len() {
-            self.post.send(shard, letter());
+            // One that has ended needs no telling.
+            let _ = self.mailboxes.send(shard, message());
         }
     }
 
-    /// Waits until all shards have ended.
+    /// Waits until all shards have ended, in order, or until one has failed: then nothing of the relay can be relied
+    /// on, and the process should end.
     pub fn wait(&self) {
-        let _ = self.ended.lock().map(|ended| ended.recv());
+        let Ok(ended) = self.ended.lock() else { return };
+        while let Ok(Ended { failed }) = ended.recv() {
+            if failed {
+                return;
+            }
+        }
     }
 
-    /// Waits for the shards to end.
+    /// Waits for the shards to end. Where one has failed the others, which would wait for it, are not waited for.
     ///
     /// # Errors
     /// A ring failed, or a shard panicked.
-    pub fn join(&mut self) -> io::Result<()> {
-        let mut outcome = Ok(());
-        for thread in self.threads.drain(..) {
-            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
-            outcome = outcome.and(ended);
+    pub fn join(&mut self) -> Result<(), Failure> {
+        self.wait();
+        let threads: Vec<_> = self.threads.drain(..).collect();
+        let mut running = Vec::new();
+        for (number, thread) in threads.into_iter().enumerate() {
+            if !thread.is_finished() {
+                running.push((number, thread));
+                continue;
+            }
+            outcome(number, thread)?;
         }
-        outcome
+        for (number, thread) in running {
+            outcome(number, thread)?;
+        }
+        Ok(())
+    }
+}
+
+fn outcome(number: usize, thread: JoinHandle<io::Result<()>>) -> Result<(), Failure> {
+    match thread.join() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::Ring(number, error)),
+        Err(_) => Err(Failure::Panicked(number)),
     }
 }
 
@@ -224,40 +272,60 @@ fn bind(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), StartEr
     Ok((addresses, listeners))
 }
 
+/// That a shard's thread has ended.
+struct Ended {
+    failed: bool,
+}
+
+/// Says so when a shard's thread ends, however it does.
+struct Alive {
+    /// Unless it ends in order.
+    failed: bool,
+    ended: mpsc::Sender<Ended>,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = self.ended.send(Ended { failed: self.failed });
+    }
+}
+
 /// What a shard's thread begins with.
 struct Seat {
     config: Arc<Config>,
     number: usize,
     listeners: Vec<OwnedFd>,
-    inbox: Inbox<Letter>,
+    mailbox: Mailbox<Message>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     epoch: Instant,
-    /// Dropped when the thread ends, however it does.
-    _alive: mpsc::Sender<()>,
+    alive: Alive,
 }
 
 impl Seat {
     fn run(self, ready: &mpsc::Sender<Result<Mode, StartError>>) -> io::Result<()> {
-        let cpu = self.config.cores[self.number];
-        if let Err(error) = probe::pin(cpu) {
-            let _ = ready.send(Err(StartError::Pin(cpu, error)));
-            return Ok(());
-        }
-        let sizes =
-            Sizes { buffers: self.config.buffers, buffer_size: self.config.buffer_size, pipes: self.config.pipes };
-        let listeners = self.listeners.len();
-        let uring = match Uring::new(sizes, self.listeners, self.inbox, self.epoch) {
+        let Seat { config, number, listeners, mailbox, shared, counters, epoch, mut alive } = self;
+        let cpu = config.cores[number];
+        let sizes = Sizes { buffers: config.buffers, buffer_size: config.buffer_size, pipes: config.pipes };
+        let count = listeners.len();
+        let engine = probe::pin(cpu)
+            .map_err(|error| StartError::Pin(cpu, error))
+            .and_then(|()| Uring::new(sizes, listeners, mailbox, epoch).map_err(|error| StartError::Ring(cpu, error)));
+        let uring = match engine {
             Ok(uring) => uring,
             Err(error) => {
-                let _ = ready.send(Err(StartError::Ring(cpu, error)));
+                // This one hears of no end; the others must not wait for it.
+                shared.ending.fetch_add(1, SeqCst);
+                alive.failed = false;
+                let _ = ready.send(Err(error));
                 return Ok(());
             }
         };
         let mode = uring.mode();
-        let mut shard = Shard::new(uring, self.config, self.number, listeners, self.shared, self.counters);
+        let mut shard = Shard::new(uring, config, number, count, shared, counters);
         let _ = ready.send(Ok(mode));
         while shard.turn()? {}
+        alive.failed = false;
         Ok(())
     }
 }

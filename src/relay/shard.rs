@@ -1,172 +1,93 @@
-//! One core's state, and the loop that turns events into operations.
+//! One shard: the loop that turns events into facts, facts into steps, and outcomes into changes.
 //!
-//! The shard is a state machine behind an [`Io`]: it never blocks, never sleeps, and knows no sockets, so that the
-//! simulator can drive it in every order that the kernel might.
+//! The shard is a state machine behind an [`Engine`]: it never blocks, never sleeps, and knows no sockets, so that the
+//! simulator can drive it in every order that the kernel might. A turn has four parts: events are noted; the run queue
+//! is worked off, as far as the turn's budget reaches; timers run; what was given up is freed.
 use super::{
+    admission::Denied,
+    client::Next,
     config::Config,
-    conn::{Conns, NONE, State, armed, flag},
+    conn::{Arms, Client, Conn, Flags, Gateway, NONE, Role, watch},
     counters::Counters,
-    directory::Directory,
-    letter::{Letter, Snapshot},
-    limits::{Denied, Limits},
-    park::Park,
-    session::{Phase, Sessions},
-    stash::Stashes,
-    timers::{TICK_MILLIS, Wheel, tick, ticks},
+    exchange::{self, After, ExchangeId, Outcome, Phase, Traits},
+    gateway::{self, Dialect, Stirred},
+    message::{Message, Snapshot},
+    ready::{Budget, Lane},
+    tables::{End, Tables},
+    timers::{TICK_MILLIS, after, begins, earlier, is_due, tick},
 };
 use crate::{
-    http::Refusal,
-    io::{Event, Fd, Io, Key, Links, Millis},
+    http::{Method, Parse, Refusal, proxy_protocol},
+    io::{Buf, Calls, End as StreamEnd, Engine, Event, Key, Millis, Received, Socket},
+    transport::Transport,
 };
 use std::{
-    collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
-/// What all shards of a relay share.
-pub struct Shared {
-    /// Which shard has whom.
-    pub directory: Directory,
-    /// Connections of all shards, those on their way from one to another included.
-    pub connections: AtomicUsize,
-    /// Shards that hand no client over any more: as many as `shards` once all have heard of a drain.
-    pub ending: AtomicUsize,
-    shards: usize,
-}
-
-impl Shared {
-    /// What so many shards share.
-    pub fn new(shards: usize) -> Shared {
-        Shared {
-            directory: Directory::new(shards),
-            connections: AtomicUsize::new(0),
-            ending: AtomicUsize::new(0),
-            shards,
-        }
-    }
-}
-
-/// The configured times, in ticks.
-pub(super) struct Times {
-    pub park_wait: u32,
-    pub domain_memory: u32,
-    pub park_time: u32,
-    pub repost: u32,
-    pub head: u32,
-    pub response: u32,
-    pub client_idle: u32,
-    pub session_idle: u32,
-    pub tunnel_idle: u32,
-    pub linger: u32,
-    pub drain: u32,
-}
-
-impl Times {
-    fn new(config: &Config) -> Times {
-        Times {
-            park_wait: ticks(config.park_wait),
-            domain_memory: ticks(config.domain_memory),
-            park_time: ticks(config.park_time),
-            repost: ticks(config.repost_timeout),
-            head: ticks(config.head_timeout),
-            response: ticks(config.response_timeout),
-            client_idle: ticks(config.client_idle),
-            session_idle: ticks(config.session_idle),
-            tunnel_idle: ticks(config.tunnel_idle),
-            linger: ticks(config.linger),
-            drain: ticks(config.drain),
-        }
-    }
-}
+pub use super::tables::Shared;
 
 /// How long accepting rests after it failed, for want of descriptors mostly.
 const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
 /// How often a shard that has drained looks whether the others have.
 const DRAIN_LOOK_TICKS: u32 = (64 / TICK_MILLIS) as u32;
 /// How often admission forgets addresses.
-const SWEEP_TICKS: u32 = (5000 / TICK_MILLIS) as u32;
+const SWEEP_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
+/// Operations of one connection in one turn.
+const OPERATIONS: u32 = 32;
+/// Operations of all connections in one turn's run queue.
+const TURN_OPERATIONS: u32 = 1024;
+/// A turn moves this many times what one connection may.
+const TURN_SHARES: usize = 2;
+/// Slots that a drain or a stop looks at in one turn, timers that run in one, and streams that cool down in one: each
+/// of those asks the kernel for a cancellation.
+const SLOTS_PER_TURN: u32 = 512;
+const TIMERS_PER_TURN: u32 = 2048;
+const COOLED_PER_TURN: u32 = 16;
 
-/// Accepting that failed, and when it is tried again.
+/// Accepting that rests, and when it is taken up again.
 struct AcceptPause {
     listener: usize,
     until: u32,
 }
 
-/// One core's state.
-pub struct Shard<I> {
-    pub(super) io: I,
-    pub(super) config: Arc<Config>,
-    pub(super) times: Times,
-    pub(super) number: usize,
-    pub(super) shared: Arc<Shared>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) conns: Conns,
-    pub(super) sessions: Sessions,
-    pub(super) park: Park,
-    pub(super) wheel: Wheel,
-    pub(super) links: Links,
-    /// The tick of this turn.
-    pub(super) tick: u32,
-    /// The number of this turn.
-    pub(super) turn: u32,
-    /// Domains whose last gateway has gone, by the tick it went.
-    pub(super) lost_domains: VecDeque<(u32, u32)>,
-    /// Received bytes that wait outside the pool.
-    pub(super) stashes: Stashes,
-    pub(super) limits: Limits,
-    /// Set once no new work is taken: the tick by which sessions must have ended.
-    pub(super) draining: Option<u32>,
-    stopping: bool,
-    pub(super) starved: VecDeque<u32>,
-    pub(super) again: VecDeque<u32>,
-    events: Vec<Event<Letter>>,
+/// One shard.
+pub struct Shard<E: Engine> {
+    tables: Tables<E>,
+    listeners: usize,
+    events: Vec<Event<Message>>,
     accept_pauses: Vec<AcceptPause>,
+    /// The end that this turn's mail asks for.
+    told_to_end: Option<End>,
+    /// The first slot that the end has not come to yet.
+    ending_at: Option<u32>,
     next_sweep: u32,
 }
 
-impl<I: Io<Mail = Letter>> Shard<I> {
-    /// A shard with nothing in it that accepts at `listeners` listeners of its `io`.
+impl<E: Engine<Mail = Message>> Shard<E> {
+    /// A shard with nothing in it that accepts at `listeners` listeners of its engine.
     pub fn new(
-        mut io: I,
+        mut engine: E,
         config: Arc<Config>,
         number: usize,
         listeners: usize,
         shared: Arc<Shared>,
         counters: Arc<Counters>,
-    ) -> Shard<I> {
+    ) -> Shard<E> {
         for listener in 0..listeners {
-            io.accept(listener);
+            engine.accept(listener);
         }
-        let tick = tick(io.now());
+        let tick = tick(engine.now());
         Shard {
-            times: Times::new(&config),
-            limits: Limits::new(&config, tick),
-            links: Links::new(io.buffers().0),
-            wheel: Wheel::new(tick),
-            io,
-            config,
-            number,
-            shared,
-            counters,
-            conns: Conns::default(),
-            sessions: Sessions::default(),
-            park: Park::default(),
-            tick,
-            turn: 0,
-            lost_domains: VecDeque::new(),
-            stashes: Stashes::default(),
-            draining: None,
-            stopping: false,
-            starved: VecDeque::new(),
-            again: VecDeque::new(),
+            tables: Tables::new(engine, config, number, shared, counters, tick),
+            listeners,
             events: Vec::with_capacity(1024),
             accept_pauses: Vec::new(),
-            next_sweep: tick + SWEEP_TICKS,
+            told_to_end: None,
+            ending_at: None,
+            next_sweep: after(tick, SWEEP_TICKS),
         }
     }
 
@@ -177,269 +98,791 @@ impl<I: Io<Mail = Letter>> Shard<I> {
     pub fn turn(&mut self) -> io::Result<bool> {
         let until = self.wait_until();
         let mut events = std::mem::take(&mut self.events);
-        self.io.turn(until, &mut events)?;
-        self.tick = tick(self.io.now());
-        self.turn = self.turn.wrapping_add(1);
+        self.tables.engine.turn(until, &mut events)?;
+        self.tables.tick = tick(self.tables.engine.now());
         for event in events.drain(..) {
-            self.handle(event);
+            self.note(event);
         }
         self.events = events;
-        self.run_again();
+        self.run_queue();
+        match self.told_to_end.take() {
+            Some(End::Stopping) => self.stop(),
+            Some(_) => self.drain(),
+            None => {}
+        }
         self.run_timers();
-        self.feed_starved();
-        debug_assert!(
-            self.conns.used() > 256 || self.forgotten().is_none(),
-            "slot {:?} is forgotten",
-            self.forgotten()
-        );
+        self.go_on_ending();
+        self.feed_line();
+        self.tables.reap();
+        if cfg!(debug_assertions) && self.tables.conns.used() <= 256 {
+            let fault = self.tables.fault();
+            assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+        }
         Ok(!self.has_ended())
     }
 
-    /// Whether nothing is left to do. A shard that has not heard of a drain yet may still send a client here, so that
-    /// draining takes all shards together; the drain's deadline ends it in any case.
+    /// Whether nothing is left to do. A shard that has not heard of the end yet may still send a client here, so that
+    /// all shards end together; a drain's deadline ends it in any case.
     fn has_ended(&self) -> bool {
-        let all_ending = || self.shared.ending.load(SeqCst) == self.shared.shards;
-        let all_gone = || self.shared.connections.load(SeqCst) == 0;
-        self.conns.used() == 0 && (self.stopping || self.draining.is_some() && all_ending() && all_gone())
+        let tables = &self.tables;
+        tables.conns.used() == 0 && tables.is_ending() && tables.shared.is_quiet()
     }
 
-    /// A connection that nothing but a deadline would come back to: nothing armed, in no list. There must be none. A
-    /// client may be without while it waits for a gateway, or as long as its gateway is not; a gateway, as long as its
-    /// client is not.
-    fn forgotten(&self) -> Option<(u32, State)> {
-        let kept = |slot: u32| {
-            let conn = &self.conns[slot];
-            let unwatched = conn.is(flag::LAST) && conn.timer_at != 0;
-            conn.busy() || conn.flags & (flag::STARVED | flag::AGAIN) != 0 || unwatched
-        };
-        let joined = |session: u32| {
-            let session = &self.sessions[session];
-            let other = session.gateway != NONE && kept(session.gateway);
-            other || (session.phase == Phase::Waiting && self.conns[session.client].timer_at != 0)
-        };
-        let mut slots = self.conns.numbers().map(|slot| (slot, &self.conns[slot]));
-        slots
-            .find(|&(slot, conn)| match conn.state {
-                State::Free | State::Gateway => false,
-                State::Client => !kept(slot) && !joined(conn.session),
-                _ => !kept(slot),
-            })
-            .map(|(slot, conn)| (slot, conn.state))
-    }
-
-    /// The back end, for whoever drives the shard.
-    pub fn io(&self) -> &I {
-        &self.io
+    /// The engine, for whoever drives the shard.
+    pub fn io(&self) -> &E {
+        &self.tables.engine
     }
 
     /// What the shard holds now.
     pub fn snapshot(&self) -> Snapshot {
-        let (buffers, free) = self.io.buffers();
+        let tables = &self.tables;
+        let calls = tables.engine.calls_ref();
+        let (buffers, free) = calls.buffers();
         let mut snapshot = Snapshot {
-            connections: self.conns.used(),
-            domains: self.park.len(),
-            sessions: self.sessions.used(),
+            connections: tables.conns.used(),
+            domains: tables.park.len(),
+            sessions: tables.exchanges.used(),
             buffers: buffers - free,
-            pipes: self.io.pipes_held(),
+            pipes: calls.pipes_held(),
+            held: tables.inboxes.account.held(),
             ..Snapshot::default()
         };
-        for slot in self.conns.numbers() {
-            let conn = &self.conns[slot];
-            snapshot.parked += usize::from(conn.state == State::Parked);
-            snapshot.streaming += usize::from(conn.armed & armed::STREAM != 0);
+        for slot in tables.conns.numbers() {
+            let conn = &tables.conns[slot];
+            snapshot.parked += usize::from(matches!(conn.role, Role::Gateway(_, Gateway::Parked)));
+            snapshot.streaming += usize::from(conn.arms.contains(Arms::STREAM));
         }
         snapshot
     }
 
     /// When the shard must look at its clock again, if nothing happens before.
     pub fn wait_until(&self) -> Option<Millis> {
-        if !self.again.is_empty() {
+        let tables = &self.tables;
+        if !tables.ready.is_empty() || self.ending_at.is_some() {
             return Some(0);
         }
+        let look = tables.is_ending() && tables.conns.used() == 0;
+        let drained_by = match tables.end {
+            End::Draining(by) => Some(by),
+            End::None | End::Stopping => None,
+        };
         let next = [
-            self.wheel.next(),
-            self.accept_pauses.iter().map(|pause| pause.until).min(),
-            self.lost_domains.front().map(|&(lost, _)| lost + self.times.domain_memory),
-            self.draining,
+            tables.wheel.next(),
+            self.accept_pauses.iter().map(|pause| pause.until).reduce(earlier),
+            tables.lost_domains.front().map(|&(lost, _)| after(lost, tables.times.domain_grace)),
+            drained_by,
             // The other shards' connections end without a word to this one.
-            self.draining.filter(|_| self.conns.used() == 0).map(|by| by.min(self.tick + DRAIN_LOOK_TICKS)),
+            look.then(|| after(tables.tick, DRAIN_LOOK_TICKS)),
         ];
-        let next = next.into_iter().flatten().min()?;
-        // The tick of a time is one more than the time's own count; see `tick`.
-        Some(u64::from(next.saturating_sub(1)) * TICK_MILLIS)
+        let next = next.into_iter().flatten().reduce(earlier)?;
+        Some(begins(next, tables.tick, tables.engine.now()))
     }
 
-    fn handle(&mut self, event: Event<Letter>) {
+    // Events are noted.
+
+    fn note(&mut self, event: Event<Message>) {
         match event {
-            Event::Accepted { fd } => self.accepted(fd),
+            Event::Accepted { socket } => self.accepted(socket),
             Event::AcceptFailed { listener, .. } => {
-                self.counters.accept_failed.bump();
-                self.accept_pauses.push(AcceptPause { listener, until: self.tick + ACCEPT_PAUSE_TICKS });
+                self.tables.counters.accept_failed.bump();
+                self.pause_accepting(listener, ACCEPT_PAUSE_TICKS);
             }
-            Event::Readable { key } => self.readable(key),
+            Event::Readable { key } => {
+                let tick = self.tables.tick;
+                if let Some(conn) = self.ended_arm(key, Arms::READ | Arms::CANCELLING) {
+                    watch::warm_up(conn, tick);
+                    conn.flags.insert(Flags::READABLE);
+                    self.tables.wake(key.slot);
+                }
+            }
             Event::Writable { key } => {
-                self.disarm(key, armed::POLL_OUT);
-                self.advance(key.slot);
-                self.settle(key.slot);
+                if self.ended_arm(key, Arms::WRITE).is_some() {
+                    self.tables.wake(key.slot);
+                }
             }
             Event::Received { key, buf, more } => self.received(key, buf, more),
-            Event::Ended { key, end } => self.ended(key, end),
-            Event::Mail(letter) => self.letter(letter),
+            Event::Ended { key, end } => {
+                if let Some(conn) = self.ended_arm(key, Arms::STREAM | Arms::CANCELLING) {
+                    match end {
+                        StreamEnd::Eof => conn.flags.insert(Flags::EOF),
+                        StreamEnd::Failed => conn.flags.insert(Flags::FAILED),
+                        StreamEnd::NoBuffers => conn.flags.insert(Flags::STARVED | Flags::READABLE),
+                        StreamEnd::Cancelled => conn.flags.insert(Flags::READABLE),
+                    }
+                    self.tables.wake(key.slot);
+                }
+            }
+            Event::Mail(message) => self.message(message),
         }
     }
 
-    pub(super) fn disarm(&mut self, key: Key, bits: u8) {
-        debug_assert!(self.conns.find(key).is_some(), "an event for a slot that was given up");
-        self.conns[key.slot].armed &= !bits;
+    /// An armed operation has ended. The connection, unless it was only waiting for that to be given up.
+    fn ended_arm(&mut self, key: Key, arms: Arms) -> Option<&mut Conn> {
+        let slot = self.tables.conns.find(key);
+        debug_assert!(slot.is_some(), "an event for a slot that was given up");
+        let slot = slot?;
+        self.tables.conns[slot].arms.remove(arms);
+        if self.tables.conns[slot].role == Role::Closing {
+            if !self.tables.conns[slot].is_armed() {
+                self.tables.doom(slot);
+            }
+            return None;
+        }
+        Some(&mut self.tables.conns[slot])
     }
 
-    fn accepted(&mut self, fd: Fd) {
-        self.counters.accepted.bump();
-        let address = self.io.peer(fd).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let slot = self.conns.insert(fd, address, self.tick);
-        let total = self.shared.connections.fetch_add(1, SeqCst) + 1;
-        let over = self.config.connections_max != 0 && total > self.config.connections_max;
-        let denied = self.limits.admit(&self.conns[slot].address.clone(), self.tick).err();
+    fn received(&mut self, key: Key, buf: Buf, more: bool) {
+        let whole = buf.len() == self.tables.engine.calls_ref().buffer_size();
+        let tick = self.tables.tick;
+        let ended = if more { Arms::empty() } else { Arms::STREAM | Arms::CANCELLING };
+        let Tables { conns, inboxes, engine, .. } = &mut self.tables;
+        let Some(slot) = conns.find(key) else { return engine.calls().release(buf) };
+        let conn = &mut conns[slot];
+        if matches!(conn.role, Role::Lingering | Role::Closing) {
+            engine.calls().release(buf);
+        } else {
+            conn.has_received(whole, tick);
+            inboxes.append(&mut conn.inbox, buf, engine.calls());
+        }
+        if let Some(conn) = self.ended_arm(key, ended) {
+            if !more {
+                conn.flags.insert(Flags::READABLE);
+            }
+            self.tables.wake(slot);
+        }
+    }
+
+    fn accepted(&mut self, socket: Socket) {
+        let tables = &mut self.tables;
+        tables.counters.accepted.bump();
+        let transport = Transport::Plain(socket);
+        let address = transport.peer(tables.engine.calls()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let slot = tables.conns.insert(Some(transport), address, tables.tick);
+        let trusted = tables.config.trusted_proxies.iter().any(|net| net.contains(&tables.conns[slot].address));
+        if trusted {
+            // Whoever is behind it, that is not one source.
+            tables.conns[slot].flags.insert(Flags::TRUSTED | Flags::UNCOUNTED);
+            tables.conns[slot].role = Role::Client(Client::Fresh);
+        }
+        let denied = tables.shared.admission.admit(&tables.conns[slot].address, trusted, tables.tick).err();
+        let stopping = tables.end == End::Stopping;
         match denied {
-            Some(Denied::Address) => self.counters.over_address.bump(),
-            Some(Denied::Rate) => self.counters.over_accept_rate.bump(),
-            None if over => self.counters.over_connections.bump(),
+            Some(Denied::Source) => tables.counters.over_address.bump(),
+            Some(Denied::Rate) => tables.counters.over_accept_rate.bump(),
+            Some(Denied::Total) => tables.counters.over_connections.bump(),
+            None if stopping => {
+                tables.conns[slot].flags.insert(Flags::RESET);
+                return tables.close(slot);
+            }
             None => {
-                self.conns[slot].deadline = self.tick + self.times.head;
+                let deadline = tables.in_ticks(tables.times.head);
+                let conn = &mut tables.conns[slot];
+                conn.deadline = deadline;
                 // Under load the first bytes are there already.
-                self.receive(slot);
-                self.settle(slot);
-                return;
+                conn.flags.insert(Flags::READABLE);
+                tables.enqueue(slot, Lane::Fresh);
             }
         }
         if denied.is_some() {
-            self.conns[slot].flags |= flag::UNCOUNTED;
+            self.deny(slot, stopping);
         }
-        self.refuse(slot, Refusal::TooManyConnections, false);
+        if let Some(wait) = self.tables.shared.admission.pause(self.tables.tick) {
+            (0..self.listeners).for_each(|listener| self.pause_accepting(listener, wait));
+        }
     }
 
-    /// Takes a connection out of the lists that hold slots by number.
-    pub(super) fn forget(&mut self, slot: u32) {
-        let conn = &mut self.conns[slot];
-        if conn.is(flag::STARVED) {
-            self.starved.retain(|&other| other != slot);
+    /// A connection that is one too many: a few get an answer, the others a reset.
+    fn deny(&mut self, slot: u32, stopping: bool) {
+        let tables = &mut self.tables;
+        tables.conns[slot].flags.insert(Flags::UNCOUNTED);
+        if !stopping && tables.shared.admission.answers(tables.tick) {
+            let mut budget = Budget::new(usize::MAX, 1);
+            return tables.answer(slot, Refusal::TooManyConnections, false, false, &mut budget);
         }
-        if conn.is(flag::AGAIN) {
-            self.again.retain(|&other| other != slot);
-        }
-        conn.flags &= !(flag::STARVED | flag::AGAIN);
-        self.wheel.unlink(&mut self.conns, slot);
+        tables.counters.reset.bump();
+        tables.conns[slot].flags.insert(Flags::RESET);
+        tables.close(slot);
     }
 
-    fn run_timers(&mut self) {
-        while let Some(slot) = self.wheel.pop(&mut self.conns, self.tick) {
-            let conn = &self.conns[slot];
-            if conn.deadline != 0 && conn.deadline <= self.tick {
-                self.conns[slot].deadline = 0;
-                self.overdue(slot);
-                self.settle(slot);
-                continue;
-            }
-            self.time_passes(slot);
+    fn pause_accepting(&mut self, listener: usize, span: u32) {
+        if self.accept_pauses.iter().any(|pause| pause.listener == listener) {
+            return;
         }
-        self.forget_domains();
-        self.resume_accepting();
-        if self.tick >= self.next_sweep {
-            self.next_sweep = self.tick + SWEEP_TICKS;
-            self.limits.sweep(self.tick);
-        }
-        if self.draining.is_some_and(|by| by <= self.tick) {
-            self.stop();
-        }
+        self.tables.engine.pause_accepting(listener);
+        self.accept_pauses.push(AcceptPause { listener, until: self.tables.in_ticks(span) });
     }
 
     fn resume_accepting(&mut self) {
-        let tick = self.tick;
-        while let Some(at) = self.accept_pauses.iter().position(|pause| pause.until <= tick) {
+        let tick = self.tables.tick;
+        for at in (0..self.accept_pauses.len()).rev() {
+            if !is_due(self.accept_pauses[at].until, tick) {
+                continue;
+            }
+            if let Some(wait) = self.tables.shared.admission.pause(tick) {
+                self.accept_pauses[at].until = after(tick, wait);
+                continue;
+            }
             let pause = self.accept_pauses.swap_remove(at);
-            if self.draining.is_none() {
-                self.io.accept(pause.listener);
+            if !self.tables.is_ending() {
+                self.tables.engine.accept(pause.listener);
             }
         }
     }
 
-    fn overdue(&mut self, slot: u32) {
-        match self.conns[slot].state {
-            State::Client => self.session_overdue(self.conns[slot].session),
-            State::Parked => self.ask_again(slot),
-            State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, false),
-            State::Idle | State::Lingering => self.close(slot),
-            // Its new shard must know that it has waited for long enough.
-            State::Moving => self.conns[slot].deadline = self.tick + 1,
-            State::Gateway | State::Settling | State::Closing | State::Free => {}
-        }
-    }
-
-    fn letter(&mut self, letter: Letter) {
-        match letter {
-            Letter::Client(traveller) => self.arrived(*traveller),
-            Letter::Wanted { from, domain } => self.wanted(from, domain),
-            Letter::Free { from, domain } => self.offered(from, &domain),
-            Letter::Drain => self.drain(),
-            Letter::Stop => self.stop(),
-            Letter::Report(to) => {
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Client(hand_off) => self.tables.arrived(*hand_off),
+            Message::Wanted { from, domain } => self.tables.wanted(from, domain),
+            Message::Free { from, domain, passed } => self.tables.offered(from, domain, passed),
+            // What came before it in the same turn is dealt with first.
+            Message::Drain => self.told_to_end = Some(self.told_to_end.unwrap_or(End::Draining(0))),
+            Message::Stop => self.told_to_end = Some(End::Stopping),
+            Message::Report(to) => {
                 let _ = to.send(self.snapshot());
             }
         }
     }
 
-    fn drain(&mut self) {
-        if self.draining.is_some() {
-            return;
-        }
-        self.draining = Some(self.tick + self.times.drain);
-        self.shared.ending.fetch_add(1, SeqCst);
-        self.io.stop_accepting();
-        for slot in self.conns.numbers() {
-            let conn = &self.conns[slot];
-            match conn.state {
-                State::Parked | State::Settling => self.close(slot),
-                State::Idle if conn.session != NONE => self.end_session(conn.session, false),
-                State::Idle => self.close(slot),
-                // Nobody registers any more, so nobody will come for them.
-                State::Client if self.phase(conn.session) == Phase::Waiting => {
-                    self.waited_in_vain(conn.session, Some(Refusal::ShuttingDown));
+    // The run queue is worked off.
+
+    fn run_queue(&mut self) {
+        let config = &self.tables.config;
+        let mut turn = Budget::new(config.turn_bytes * TURN_SHARES, TURN_OPERATIONS);
+        let share = Budget::new(config.turn_bytes, OPERATIONS);
+        for lane in [Lane::Fresh, Lane::Bulk] {
+            // Who joins a lane while it is worked off waits for the next turn, and at least one of it goes on.
+            for _ in 0..self.tables.ready.len(lane) {
+                let Some(key) = self.tables.ready.pop(lane) else { break };
+                if let Some(slot) = self.tables.conns.find(key) {
+                    self.tables.conns[slot].flags.remove(Flags::QUEUED);
+                    let mut budget = share;
+                    self.run(slot, &mut budget);
+                    turn.charge(share, budget);
                 }
-                _ => {}
+                if turn.is_spent() {
+                    break;
+                }
             }
         }
+    }
+
+    /// Does what one connection has to do, within its budget.
+    fn run(&mut self, slot: u32, budget: &mut Budget) {
+        while self.step(slot, budget) {
+            if budget.is_spent() {
+                self.tables.enqueue(slot, Lane::Bulk);
+            }
+            if self.tables.conns[slot].is(Flags::QUEUED) {
+                break;
+            }
+        }
+        self.tables.rearm_both(slot);
+    }
+
+    /// One step. True if another one may follow at once.
+    fn step(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        let conn = &self.tables.conns[slot];
+        match conn.role {
+            Role::Client(Client::Idle) => self.step_head(slot, budget),
+            Role::Client(Client::Fresh) => self.step_fresh(slot, budget),
+            Role::Client(Client::Busy) => self.step_exchange(slot, budget),
+            Role::Client(Client::Leaving) => {
+                self.tables.depart(slot);
+                false
+            }
+            Role::Gateway(dialect, state) => {
+                self.step_gateway(slot, dialect, state, budget);
+                false
+            }
+            Role::Lingering => {
+                self.step_lingering(slot, budget);
+                false
+            }
+            Role::Free | Role::Closing => false,
+        }
+    }
+
+    /// A client between two requests, or whose head is arriving.
+    fn step_head(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        if let Some(id) = self.tables.conns[slot].exchange.some() {
+            self.look_at_rest(id, budget);
+        }
+        match self.tables.next_head(slot, budget) {
+            Next::Head(head, at) if head.registration.is_some() => {
+                self.tables.register(slot, &head, at, budget);
+                true
+            }
+            Next::Head(head, at) => {
+                self.tables.serve(slot, head, at, budget);
+                true
+            }
+            Next::Incomplete => false,
+            Next::Begins => self.begin_head(slot, budget),
+            Next::Refused(refusal) => {
+                self.tables.answer(slot, refusal, false, false, budget);
+                true
+            }
+            Next::HungUp => {
+                match self.tables.conns[slot].exchange.some() {
+                    Some(id) => self.tables.abort(id, false),
+                    None => self.tables.close(slot),
+                }
+                false
+            }
+            Next::Spent => {
+                self.tables.enqueue(slot, Lane::Bulk);
+                false
+            }
+        }
+    }
+
+    /// A connection from a trusted proxy may begin with a PROXY header, which says who is behind it.
+    fn step_fresh(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        let look = self.tables.with_conn(slot, budget, |_, conn, desk| {
+            if conn.may_fill() {
+                desk.fill(conn);
+            }
+            match proxy_protocol::parse(desk.peek(conn)) {
+                Ok(Parse::Partial) => {
+                    // What comes next must lie behind it.
+                    desk.inboxes.spill(&mut conn.inbox, desk.calls);
+                    Ok(None)
+                }
+                Ok(Parse::Complete(proxied)) => {
+                    desk.consume(conn, proxied.len);
+                    Ok(Some(proxied.source))
+                }
+                Err(refusal) => Err(refusal),
+            }
+        });
+        let tables = &mut self.tables;
+        let conn = &mut tables.conns[slot];
+        match look {
+            Ok(None) if conn.has_ended() => tables.close(slot),
+            Ok(None) => {}
+            Ok(Some(source)) => {
+                conn.role = Role::Client(Client::Idle);
+                if let Some(source) = source {
+                    conn.set_ip(source.ip());
+                    let trusted = tables.config.trusted_proxies.iter().any(|net| net.contains(&conn.address));
+                    conn.flags.set(Flags::TRUSTED, trusted);
+                }
+                return true;
+            }
+            Err(refusal) => tables.answer(slot, refusal, false, false, budget),
+        }
+        false
+    }
+
+    /// The first part of a head is there: it is collected outside the pool.
+    fn begin_head(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        let tables = &mut self.tables;
+        if tables.inboxes.account.is_full() {
+            tables.counters.over_memory.bump();
+            tables.answer(slot, Refusal::MemoryFull, false, false, budget);
+            return true;
+        }
+        let Some(id) = tables.exchange_of(slot) else {
+            tables.answer(slot, Refusal::MemoryFull, false, false, budget);
+            return true;
+        };
+        tables.exchanges[id].phase = Phase::Reading;
+        let deadline = tables.in_ticks(tables.times.head);
+        tables.conns[slot].deadline = deadline;
+        true
+    }
+
+    /// A gateway that rests with its client, or did until its next request began, may have ended or spoken meanwhile.
+    fn look_at_rest(&mut self, id: ExchangeId, budget: &mut Budget) {
+        let x = &self.tables.exchanges[id];
+        let (gateway, phase) = (x.gateway, x.phase);
+        if gateway == NONE || phase.is_joined() {
+            return;
+        }
+        let stirred = self.tables.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk));
+        if stirred != Stirred::Silent {
+            self.tables.drop_gateway(id);
+            if phase == Phase::Resting {
+                self.tables.end_exchange(id);
+            }
+        }
+    }
+
+    fn step_gateway(&mut self, slot: u32, dialect: Dialect, state: Gateway, budget: &mut Budget) {
+        if state == Gateway::Joined {
+            return;
+        }
+        if state == Gateway::Quarantined && self.tables.conns[slot].arms.contains(Arms::STREAM) {
+            // Until its stream has ended it cannot be told whether anything is behind its response.
+            let conn = &self.tables.conns[slot];
+            if !conn.inbox.is_empty() || conn.has_ended() {
+                self.tables.counters.unsolicited.bump();
+                self.tables.close(slot);
+            }
+            return;
+        }
+        if state == Gateway::Quarantined {
+            self.tables.conns[slot].flags.insert(Flags::READABLE);
+        }
+        match self.tables.with_conn(slot, budget, |_, gateway, desk| gateway::look(gateway, desk)) {
+            Stirred::Silent if state == Gateway::Quarantined => self.tables.release_gateway(slot, dialect, budget),
+            Stirred::Silent => {}
+            stirred => {
+                if stirred == Stirred::Spoke {
+                    self.tables.counters.unsolicited.bump();
+                }
+                self.tables.close(slot);
+            }
+        }
+    }
+
+    /// A connection that has its last answer: what it still sends is thrown away.
+    fn step_lingering(&mut self, slot: u32, budget: &mut Budget) {
+        let conn = &mut self.tables.conns[slot];
+        while conn.may_fill() && !budget.is_spent() {
+            let received = conn.transport().receive(self.tables.engine.calls(), usize::MAX);
+            budget.spend(0);
+            match received {
+                Received::Bytes(buf) => {
+                    conn.flags.set(Flags::READABLE, buf.len() == self.tables.engine.calls_ref().buffer_size());
+                    self.tables.engine.calls().release(buf);
+                }
+                Received::Nothing => conn.flags.remove(Flags::READABLE),
+                Received::NoBuffers => conn.flags.insert(Flags::STARVED),
+                Received::Eof => conn.flags.insert(Flags::EOF),
+                Received::Failed => conn.flags.insert(Flags::FAILED),
+            }
+        }
+        if conn.has_ended() {
+            self.tables.close(slot);
+        } else if conn.may_fill() {
+            self.tables.enqueue(slot, Lane::Bulk);
+        }
+    }
+
+    /// A client with an exchange.
+    fn step_exchange(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        let Some(id) = self.tables.conns[slot].exchange.some() else { return false };
+        match self.tables.exchanges[id].phase {
+            Phase::Reading => self.step_head(slot, budget),
+            Phase::Waiting => {
+                self.step_waiting(slot, id, budget);
+                false
+            }
+            Phase::Parting => self.step_parting(slot, id, budget),
+            Phase::Asked | Phase::Answering | Phase::Tunnel => {
+                let outcome = self.tables.with_exchange(id, budget, exchange::step);
+                self.apply(slot, id, outcome, budget)
+            }
+            Phase::Resting | Phase::Free => false,
+        }
+    }
+
+    /// A client that waits for a gateway may go meanwhile, or send the beginning of its body.
+    fn step_waiting(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) {
+        self.tables.with_conn(slot, budget, |_, client, desk| {
+            if client.inbox.is_empty() && client.may_fill() && !desk.inboxes.account.is_tight() {
+                desk.fill(client);
+            }
+        });
+        if self.tables.conns[slot].is(Flags::FAILED) {
+            self.tables.abort(id, true);
+        }
+    }
+
+    /// The relay's own answer goes on.
+    fn step_parting(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) -> bool {
+        let tables = &mut self.tables;
+        let conn = &mut tables.conns[slot];
+        let x = &mut tables.exchanges[id];
+        let rest = &x.down.out[x.down.out_sent..];
+        let sent = conn.transport().send(tables.engine.calls(), &[io::IoSlice::new(rest)], false);
+        budget.spend(rest.len());
+        match sent {
+            Ok(sent) if sent < rest.len() => {
+                x.down.out_sent += sent;
+                if sent > 0 {
+                    conn.deadline = after(tables.tick, tables.times.session_idle);
+                }
+                return false;
+            }
+            Err(_) => {
+                tables.abort(id, true);
+                return false;
+            }
+            Ok(_) => {}
+        }
+        let keep = x.is(Traits::KEEP_CLIENT) && !tables.is_ending();
+        tables.end_exchange(id);
+        match keep {
+            true => self.next_request(slot),
+            false => tables.linger(slot),
+        }
+        keep
+    }
+
+    // Outcomes are applied: the one place where steps change what belongs to others.
+
+    fn apply(&mut self, slot: u32, id: ExchangeId, outcome: Outcome, budget: &mut Budget) -> bool {
+        match outcome {
+            Outcome::Pending => return false,
+            Outcome::Spent => {
+                self.tables.enqueue(slot, Lane::Bulk);
+                return false;
+            }
+            Outcome::Done(next) => self.done(slot, id, next, budget),
+            Outcome::Refuse(refusal) => {
+                let head_only = self.tables.exchanges[id].method == Method::Head;
+                self.tables.answer(slot, refusal, false, head_only, budget);
+            }
+            Outcome::Retry => self.tables.retry(id, budget),
+            Outcome::Abort => self.tables.abort(id, true),
+            Outcome::Over => {
+                self.tables.end_exchange(id);
+                // What the client still sends must not turn its own end into a reset.
+                self.tables.linger(slot);
+            }
+        }
+        true
+    }
+
+    /// A response has been passed on, whole.
+    fn done(&mut self, client: u32, id: ExchangeId, next: After, budget: &mut Budget) {
+        let tables = &mut self.tables;
+        let gateway = tables.exchanges[id].gateway;
+        let Some(dialect) = tables.conns[gateway].dialect() else { return tables.abort(id, true) };
+        let traits = dialect.traits();
+        let After { keep_client, keep_gateway, unsure } = next;
+        let wanted = tables.park.has_waiting(tables.conns[gateway].domain);
+        if traits.rests && keep_gateway && keep_client && !unsure && !wanted {
+            self.rest(client, id);
+            return;
+        }
+        if keep_gateway && traits.reused && !tables.is_ending() {
+            tables.exchanges[id].gateway = NONE;
+            tables.conns[gateway].exchange = ExchangeId::NONE;
+            match unsure {
+                true => {
+                    tables.conns[gateway].role = Role::Gateway(dialect, Gateway::Quarantined);
+                    tables.rearm(gateway);
+                }
+                false => tables.release_gateway(gateway, dialect, budget),
+            }
+        }
+        tables.end_exchange(id);
+        match keep_client {
+            true => self.next_request(client),
+            false => self.part_from(client),
+        }
+    }
+
+    /// A gateway stays with its client between two of that client's requests.
+    fn rest(&mut self, client: u32, id: ExchangeId) {
+        let tables = &mut self.tables;
+        let gateway = tables.exchanges[id].gateway;
+        let domain = tables.conns[gateway].domain;
+        tables.conns[gateway].flags.insert(Flags::RESTING);
+        tables.park[domain].resting.push_back(&mut tables.conns, gateway);
+        let x = &mut tables.exchanges[id];
+        for flow in [&mut x.up, &mut x.down] {
+            flow.return_pipe(tables.engine.calls());
+        }
+        x.reset(&mut tables.inboxes.account);
+        x.gateway = gateway;
+        x.phase = Phase::Resting;
+        self.next_request(client);
+    }
+
+    /// A client's connection is free for its next request, which may be there already.
+    fn next_request(&mut self, client: u32) {
+        let deadline = self.tables.in_ticks(self.tables.times.client_idle);
+        let conn = &mut self.tables.conns[client];
+        conn.role = Role::Client(Client::Idle);
+        conn.tries = 0;
+        conn.deadline = deadline;
+    }
+
+    /// A client has its answer, and there will be no other. Who has asked for that and has sent nothing since needs no
+    /// lingering: no byte of its own can turn the end of the answer into a reset.
+    fn part_from(&mut self, client: u32) {
+        let tables = &mut self.tables;
+        let conn = &mut tables.conns[client];
+        if conn.is(Flags::LAST) && conn.inbox.is_empty() && !conn.is_armed() {
+            match conn.transport().receive(tables.engine.calls(), usize::MAX) {
+                Received::Nothing | Received::Eof | Received::Failed => return tables.close(client),
+                Received::Bytes(buf) => tables.engine.calls().release(buf),
+                Received::NoBuffers => {}
+            }
+        }
+        tables.linger(client);
+    }
+
+    // Timers run.
+
+    fn run_timers(&mut self) {
+        let tick = self.tables.tick;
+        let mut cooled = 0;
+        for _ in 0..TIMERS_PER_TURN {
+            let Tables { wheel, conns, .. } = &mut self.tables;
+            let Some(slot) = wheel.pop(conns, tick) else { break };
+            let conn = &mut conns[slot];
+            if conn.deadline != 0 && is_due(conn.deadline, tick) {
+                conn.deadline = 0;
+                let mut budget = Budget::new(self.tables.config.turn_bytes, OPERATIONS);
+                self.overdue(slot, &mut budget);
+                self.tables.rearm_both(slot);
+                continue;
+            }
+            if conn.is(Flags::LAST) && is_due(after(conn.active, watch::LAST_TICKS), tick) {
+                conn.flags.remove(Flags::LAST);
+            }
+            if watch::is_cold(conn, tick) {
+                cooled += 1;
+                self.cool(slot, cooled > COOLED_PER_TURN);
+            }
+            self.tables.rearm(slot);
+        }
+        self.tables.forget_domains();
+        self.resume_accepting();
+        if is_due(self.next_sweep, tick) {
+            self.next_sweep = after(tick, SWEEP_TICKS);
+            self.tables.shared.admission.sweep_some(tick / SWEEP_TICKS, tick);
+        }
+        if let End::Draining(by) = self.tables.end
+            && is_due(by, tick)
+        {
+            self.stop();
+        }
+    }
+
+    /// A connection that has become quiet goes back to the watch, unless too many do at once.
+    fn cool(&mut self, slot: u32, later: bool) {
+        let key = self.tables.conns.key(slot);
+        let Tables { conns, engine, tick, .. } = &mut self.tables;
+        let conn = &mut conns[slot];
+        if later && conn.arms.contains(Arms::STREAM) {
+            conn.active = *tick;
+            return;
+        }
+        conn.flags.remove(Flags::HOT);
+        conn.heat = 0;
+        watch::stop_stream(conn, key, engine);
+    }
+
+    fn overdue(&mut self, slot: u32, budget: &mut Budget) {
+        let conn = &self.tables.conns[slot];
+        match (conn.role, conn.exchange.some()) {
+            (Role::Client(Client::Busy), Some(id)) => self.exchange_overdue(slot, id, budget),
+            (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
+            (Role::Gateway(dialect, Gateway::Parked), _) => self.tables.ask_again(slot, dialect, budget),
+            (Role::Client(Client::Idle | Client::Fresh) | Role::Lingering, _) => self.tables.close(slot),
+            // Its new shard must know that it has waited for long enough.
+            (Role::Client(Client::Leaving), _) => self.tables.conns[slot].deadline = after(self.tables.tick, 1),
+            _ => {}
+        }
+    }
+
+    /// An exchange's time is up.
+    fn exchange_overdue(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) {
+        let x = &self.tables.exchanges[id];
+        match x.phase {
+            Phase::Reading => self.tables.answer(slot, Refusal::HeadTimeout, false, false, budget),
+            Phase::Waiting => self.tables.waited_in_vain(id, None, budget),
+            // The gateway owes an answer, or room for the request.
+            Phase::Asked if x.up.is_done() || !x.up.is_flushed() => {
+                let head_only = x.method == Method::Head;
+                self.tables.answer(slot, Refusal::GatewayTimeout, false, head_only, budget);
+            }
+            Phase::Asked | Phase::Answering | Phase::Tunnel => {
+                let reset = x.phase == Phase::Answering;
+                self.tables.counters.stalled.bump();
+                self.tables.abort(id, reset);
+            }
+            Phase::Parting => self.tables.abort(id, true),
+            Phase::Resting | Phase::Free => {}
+        }
+    }
+
+    /// Those that found no buffer get their turn, in order, as far as there are buffers.
+    fn feed_line(&mut self) {
+        let mut at_hand = self.tables.engine.calls_ref().at_hand();
+        while at_hand > 0
+            && let Some(key) = self.tables.line.pop_front()
+        {
+            if let Some(slot) = self.tables.conns.find(key) {
+                at_hand -= 1;
+                self.tables.conns[slot].flags.remove(Flags::STARVED | Flags::IN_LINE);
+                self.tables.conns[slot].flags.insert(Flags::READABLE);
+                self.tables.wake(slot);
+            }
+        }
+    }
+
+    // The end.
+
+    fn drain(&mut self) {
+        if self.tables.is_ending() {
+            return;
+        }
+        let by = self.tables.in_ticks(self.tables.times.drain);
+        self.begin_end(End::Draining(by));
     }
 
     fn stop(&mut self) {
-        if self.stopping {
-            return;
+        if self.tables.end != End::Stopping {
+            self.begin_end(End::Stopping);
         }
-        self.stopping = true;
-        self.draining = None;
-        self.io.stop_accepting();
-        for slot in self.conns.numbers() {
-            match self.conns[slot].state {
-                State::Client | State::Gateway => self.end_session(self.conns[slot].session, true),
-                State::Idle if self.conns[slot].session != NONE => self.end_session(self.conns[slot].session, true),
-                State::Free | State::Closing => {}
-                State::Moving => self.drop_client(slot),
-                _ => self.close(slot),
+    }
+
+    fn begin_end(&mut self, end: End) {
+        if !self.tables.is_ending() {
+            self.tables.shared.ending.fetch_add(1, SeqCst);
+        }
+        self.tables.end = end;
+        self.tables.engine.stop_accepting();
+        self.accept_pauses.clear();
+        self.ending_at = Some(0);
+    }
+
+    /// Lets go of some of those that need not be kept, so that a full shard does not stand still meanwhile.
+    fn go_on_ending(&mut self) {
+        let Some(start) = self.ending_at else { return };
+        let slots = self.tables.conns.numbers().end;
+        let end = start.saturating_add(SLOTS_PER_TURN).min(slots);
+        let mut budget = Budget::new(usize::MAX, u32::MAX);
+        for slot in start..end {
+            match self.tables.end {
+                End::None => {}
+                End::Draining(_) => self.release(slot, &mut budget),
+                End::Stopping => self.cut_off(slot),
             }
+            self.tables.rearm_both(slot);
+        }
+        self.ending_at = (end < slots).then_some(end);
+    }
+
+    /// What a drain does with a connection.
+    fn release(&mut self, slot: u32, budget: &mut Budget) {
+        let conn = &self.tables.conns[slot];
+        match (conn.role, conn.exchange.some()) {
+            (Role::Gateway(_, Gateway::Parked | Gateway::Quarantined), _) => self.tables.close(slot),
+            (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
+            (Role::Client(Client::Idle | Client::Fresh), None) => self.tables.close(slot),
+            // Nobody registers any more, so nobody will come for them.
+            (Role::Client(Client::Busy), Some(id)) if self.tables.exchanges[id].phase == Phase::Waiting => {
+                self.tables.waited_in_vain(id, Some(Refusal::ShuttingDown), budget);
+            }
+            _ => {}
         }
     }
 
-    /// Whether the shard takes no new requests on kept connections.
-    pub(super) fn is_ending(&self) -> bool {
-        self.draining.is_some() || self.stopping
-    }
-
-    /// Whether everything is being closed.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping
-    }
-
-    /// How far a session is.
-    pub(super) fn phase(&self, session: u32) -> Phase {
-        self.sessions[session].phase
+    /// What a stop does with a connection.
+    fn cut_off(&mut self, slot: u32) {
+        let conn = &self.tables.conns[slot];
+        match (conn.role, conn.exchange.some()) {
+            (Role::Free | Role::Closing, _) => {}
+            (_, Some(id)) => self.tables.abort(id, true),
+            (_, None) => self.tables.close(slot),
+        }
     }
 }

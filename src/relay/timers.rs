@@ -6,18 +6,50 @@ use super::conn::{Conns, NONE};
 use crate::io::Millis;
 use std::time::Duration;
 
-/// Milliseconds of a tick. 32 bits of ticks last for two years.
+/// Milliseconds of a tick. 32 bits of ticks come round after 795 days, so ticks are compared by [`is_later`] only, and
+/// no span of them is longer than [`SPAN_MAX`].
 pub const TICK_MILLIS: u64 = 16;
 const BUCKETS: u32 = 4096;
 
+/// Longest span in ticks, 198 days: whatever is configured to take longer takes this.
+pub const SPAN_MAX: u32 = 1 << 30;
+
 /// The tick that a time lies in. Tick 0 is never used: it means "none".
 pub fn tick(now: Millis) -> u32 {
-    (now / TICK_MILLIS) as u32 + 1
+    ((now / TICK_MILLIS) as u32).max(1)
+}
+
+/// The tick `span` ticks after another.
+pub fn after(tick: u32, span: u32) -> u32 {
+    tick.wrapping_add(span).max(1)
+}
+
+/// Whether a tick comes after another, at most half of all ticks away.
+pub fn is_later(tick: u32, than: u32) -> bool {
+    (tick.wrapping_sub(than) as i32) > 0
+}
+
+/// Whether a tick has come by `now`.
+pub fn is_due(tick: u32, now: u32) -> bool {
+    !is_later(tick, now)
+}
+
+/// The earlier of two ticks.
+pub fn earlier(one: u32, other: u32) -> u32 {
+    if is_later(one, other) { other } else { one }
 }
 
 /// Ticks of a duration, rounded up.
 pub fn ticks(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis().div_ceil(u128::from(TICK_MILLIS))).unwrap_or(u32::MAX / 2).min(u32::MAX / 2)
+    let whole = duration.as_millis().div_ceil(u128::from(TICK_MILLIS));
+    u32::try_from(whole).unwrap_or(SPAN_MAX).min(SPAN_MAX)
+}
+
+/// The time at which a tick begins, seen from `now`, which lies in tick `current`.
+pub fn begins(tick: u32, current: u32, now: Millis) -> Millis {
+    let ahead = i64::from(tick.wrapping_sub(current) as i32);
+    let start = (now / TICK_MILLIS) as i64;
+    (start + ahead).max(0) as u64 * TICK_MILLIS
 }
 
 /// The wheel.
@@ -38,13 +70,14 @@ impl Wheel {
     /// Makes sure that the connection is looked at by tick `due`.
     pub fn set(&mut self, conns: &mut Conns, slot: u32, due: u32) {
         let at = conns[slot].timer_at;
-        if at != 0 && at <= due {
+        if at != 0 && !is_later(at, due) {
             return;
         }
         if at != 0 {
             self.unlink(conns, slot);
         }
-        let at = due.clamp(self.done + 1, self.done + BUCKETS - 1);
+        let ahead = (due.wrapping_sub(self.done) as i32).clamp(1, BUCKETS as i32 - 2);
+        let at = after(self.done, ahead as u32);
         let bucket = at % BUCKETS;
         let next = self.heads[bucket as usize];
         let conn = &mut conns[slot];
@@ -83,27 +116,31 @@ impl Wheel {
     /// Takes out one connection whose bucket is due at tick `now`, if there is one.
     pub fn pop(&mut self, conns: &mut Conns, now: u32) -> Option<u32> {
         loop {
-            let Some(next) = self.next() else {
-                self.done = self.done.max(now);
-                return None;
-            };
-            if next > now {
-                // Nothing is due until then; skip what is empty, but stay behind the present.
-                self.done = self.done.max(now.min(next - 1));
-                return None;
-            }
-            self.done = next - 1;
-            let slot = self.heads[(next % BUCKETS) as usize];
-            if slot != NONE {
-                self.unlink(conns, slot);
-                return Some(slot);
+            let next = self.next();
+            match next {
+                Some(next) if is_due(next, now) => {
+                    self.done = next.wrapping_sub(1);
+                    let slot = self.heads[(next % BUCKETS) as usize];
+                    if slot != NONE {
+                        self.unlink(conns, slot);
+                        return Some(slot);
+                    }
+                }
+                _ => {
+                    // Nothing is due until then; skip what is empty, but stay behind the present.
+                    let limit = next.map_or(now, |next| earlier(now, next.wrapping_sub(1)));
+                    if is_later(limit, self.done) {
+                        self.done = limit;
+                    }
+                    return None;
+                }
             }
         }
     }
 
     /// The next tick whose bucket is not empty.
     pub fn next(&self) -> Option<u32> {
-        let first = self.done + 1;
+        let first = self.done.wrapping_add(1);
         let start = first % BUCKETS;
         let words = self.occupied.len() as u32;
         for step in 0..=words {
@@ -116,7 +153,7 @@ impl Wheel {
             }
             if bits != 0 {
                 let bucket = word * 64 + bits.trailing_zeros();
-                return Some(first + (bucket + BUCKETS - start) % BUCKETS);
+                return Some(first.wrapping_add((bucket + BUCKETS - start) % BUCKETS));
             }
         }
         None
@@ -126,14 +163,13 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::Fd;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn wheel_with(dues: &[u32]) -> (Wheel, Conns) {
+    fn wheel_with(start: u32, dues: &[u32]) -> (Wheel, Conns) {
         let mut conns = Conns::default();
-        let mut wheel = Wheel::new(1);
+        let mut wheel = Wheel::new(start);
         for &due in dues {
-            let slot = conns.insert(Fd(0), IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+            let slot = conns.insert(None, IpAddr::V4(Ipv4Addr::LOCALHOST), start);
             conns[slot].deadline = due;
             wheel.set(&mut conns, slot, due);
         }
@@ -143,7 +179,7 @@ mod tests {
     /// Whatever the order of setting, connections come out by their tick and not before it.
     #[test]
     fn due_connections_come_out_in_time() {
-        let (mut wheel, mut conns) = wheel_with(&[700, 5, 64, 65, 4000]);
+        let (mut wheel, mut conns) = wheel_with(1, &[700, 5, 64, 65, 4000]);
         let mut out = Vec::new();
         for now in 1..=4000 {
             while let Some(slot) = wheel.pop(&mut conns, now) {
@@ -154,10 +190,38 @@ mod tests {
         assert_eq!(wheel.next(), None);
     }
 
+    /// The same where ticks come round: nothing is early, nothing is late, nothing is lost.
+    #[test]
+    fn ticks_come_round() {
+        for start in [u32::MAX - 100, (1 << 31) - 100] {
+            let due = |ahead: u32| after(start, ahead);
+            let (mut wheel, mut conns) = wheel_with(start, &[due(700), due(5), due(101), due(102), due(3900)]);
+            let mut out = Vec::new();
+            for ahead in 1..=3900 {
+                while wheel.pop(&mut conns, due(ahead)).is_some() {
+                    out.push(ahead);
+                }
+            }
+            // A tick of 0 is none, so that what is due then comes with tick 1.
+            assert!(out == [5, 101, 102, 700, 3900] || out == [5, 101, 101, 700, 3900], "{start}: {out:?}");
+            assert_eq!(wheel.next(), None);
+        }
+    }
+
+    /// Spans are compared across the wrap, and none is so long that it would seem to lie behind.
+    #[test]
+    fn spans_are_compared_across_the_wrap() {
+        assert!(is_later(5, u32::MAX - 5) && !is_later(u32::MAX - 5, 5));
+        let forever = ticks(Duration::from_secs(10 * 365 * 86_400));
+        assert!(is_later(after(7, forever), 7) && is_later(after(u32::MAX - 7, forever), u32::MAX - 7));
+        let now = 398 * 86_400_000;
+        assert_eq!(begins(tick(now) + 10, tick(now), now), now / TICK_MILLIS * TICK_MILLIS + 160);
+    }
+
     /// A deadline beyond the horizon comes out at the horizon, to be put on again; a jump in time loses nothing.
     #[test]
     fn far_deadlines_and_jumps() {
-        let (mut wheel, mut conns) = wheel_with(&[1_000_000, 10]);
+        let (mut wheel, mut conns) = wheel_with(1, &[1_000_000, 10]);
         assert_eq!(wheel.pop(&mut conns, 3_000), Some(1));
         assert_eq!(wheel.pop(&mut conns, 3_000), None);
         assert_eq!(wheel.pop(&mut conns, 1_000_000), Some(0));
@@ -166,7 +230,7 @@ mod tests {
     /// An earlier deadline moves a connection forward, a later one leaves it where it is.
     #[test]
     fn moving_deadlines() {
-        let (mut wheel, mut conns) = wheel_with(&[100]);
+        let (mut wheel, mut conns) = wheel_with(1, &[100]);
         wheel.set(&mut conns, 0, 200);
         assert_eq!(wheel.next(), Some(100));
         wheel.set(&mut conns, 0, 50);

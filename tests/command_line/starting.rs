@@ -27,7 +27,7 @@ fn wrong_flags() {
     complains(&["relay", "--listen", "nowhere"], 2, &["--listen", "nowhere"]);
     complains(&["relay", "--listen", "127.0.0.1"], 2, &["--listen", "127.0.0.1"]);
     complains(&["relay", "--buffers", "many"], 2, &["--buffers", "many"]);
-    complains(&["relay", "--park-wait", "soon"], 2, &["--park-wait", "soon"]);
+    complains(&["relay", "--client-wait", "soon"], 2, &["--client-wait", "soon"]);
     complains(&["relay", "--buffer-size", "16Q"], 2, &["--buffer-size", "16Q"]);
     complains(&["relay", "surplus"], 2, &["surplus"]);
     complains(&["no-such-command"], 2, &["no-such-command"]);
@@ -53,16 +53,16 @@ fn wrong_congestion_control() {
 fn wrong_limits() {
     let relay = |more: &[&'static str]| [&["relay", "--listen", "127.0.0.1:0"], more].concat();
     complains(
-        &relay(&["--head-bytes-max", "32K", "--buffer-size", "16K"]),
+        &relay(&["--max-head-bytes", "32K", "--buffer-size", "16K"]),
         1,
-        &["--head-bytes-max 32768", "--buffer-size 16384", "lower the first or raise the second"],
+        &["--max-head-bytes 32768", "--buffer-size 16384", "lower the first or raise the second"],
     );
-    complains(&relay(&["--head-bytes-max", "1"]), 1, &["--head-bytes-max 1 ", "256 to 65535"]);
+    complains(&relay(&["--max-head-bytes", "1"]), 1, &["--max-head-bytes 1 ", "256 to 65535"]);
     complains(&relay(&["--buffer-size", "100"]), 1, &["--buffer-size 100 ", "1K to 16M"]);
     complains(&relay(&["--buffer-size", "1000G"]), 1, &["--buffer-size", "1K to 16M"]);
     complains(&relay(&["--buffers", "1"]), 1, &["--buffers 1 ", "8 to 32768"]);
-    complains(&relay(&["--headers-max", "0"]), 1, &["--headers-max 0 ", "1 to 128"]);
-    complains(&relay(&["--park-time", "75s"]), 1, &["--park-time 75s", "70s"]);
+    complains(&relay(&["--max-headers", "0"]), 1, &["--max-headers 0 ", "1 to 128"]);
+    complains(&relay(&["--classic-poll-interval", "75s"]), 1, &["--classic-poll-interval 75s", "70s"]);
     complains(&relay(&["--turn-bytes", "1K"]), 1, &["--turn-bytes 1024 ", "64K"]);
     complains(&relay(&["--held-buffers", "0"]), 1, &["--held-buffers 0 "]);
 }

@@ -51,7 +51,7 @@ fn an_idle_relay_ends() {
 fn a_signal_drains() {
     let _watchdog = Watchdog::watch();
     for dialect in BOTH {
-        let mut relay = Process::relay(&["--drain", "1h", "--park-wait", "1h"]);
+        let mut relay = Process::relay(&["--drain", "1h", "--client-wait", "1h"]);
         let (mut client, mut busy) = in_session(&relay, dialect);
         let mut parked = [gateway(&relay, dialect, "other"), gateway(&relay, dialect, "third")];
         relay.signal(Signal::TERM);

@@ -136,7 +136,7 @@ fn mid_response() {
 #[test]
 fn waiting() {
     for death in DEATHS {
-        happens(&Config { park_wait: Duration::from_secs(60), ..config() }, |server, dialect| {
+        happens(&Config { client_wait: Duration::from_secs(60), ..config() }, |server, dialect| {
             drop(server.gateway(dialect, "dev"));
             let sessions = server.held().sessions;
             let client = server.client(get("/dev/dead") + "\r\n");

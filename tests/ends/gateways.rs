@@ -9,7 +9,7 @@ use std::thread;
 const POST: &str = "POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\n";
 
 fn patient() -> Config {
-    Config { park_wait: SOON, ..config() }
+    Config { client_wait: SOON, ..config() }
 }
 
 /// A gateway and a client whose POST it has been given.

@@ -4,7 +4,9 @@
 
 mod classic;
 mod commands;
+mod doubtful;
 mod exchanges;
+mod hung;
 mod registration;
 mod streams;
 mod tunnels;

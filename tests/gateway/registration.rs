@@ -1,9 +1,12 @@
 //! How a gateway comes to the relay, and comes back.
 use std::time::Duration;
 
-use ringback::gateway::{self, Config, Error};
+use ringback::{
+    gateway::{self, Backoff, Config, Error},
+    http::Dialect,
+};
 
-use crate::wire::{ACCEPTED, GET, Gateway, Host, OK, Wire, config, soon};
+use crate::wire::{ACCEPTED, CLASSIC_101, GET, Gateway, Host, OK, Wire, config, soon};
 
 #[tokio::test]
 async fn the_ptth_registration_is_exact() {
@@ -49,7 +52,7 @@ async fn a_taken_connection_is_replaced_at_once_but_never_above_the_maximum() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_not_needed_for_a_while_is_closed() {
+async fn of_two_connections_the_one_that_was_unused_for_longer_is_closed_when_one_is_not_needed() {
     let (relay, target) = (Host::start().await, Host::start().await);
     let surplus_after = Duration::from_millis(20);
     let _gateway = Gateway::start(Config { connections_max: 2, surplus_after, ..config(&relay, &target) });
@@ -60,11 +63,10 @@ async fn a_connection_that_was_not_needed_for_a_while_is_closed() {
     first_target.expect(GET).await;
     first_target.say(OK).await;
     first.expect(OK).await;
-    // The one that was parked last closes, the other stays and serves.
-    first.end().await;
-    second.say(GET).await;
-    let mut second_target = target.accept().await;
-    second_target.expect(GET).await;
+    // The one that was not used for longest closes; the other, which the relay takes first, stays and serves.
+    second.end().await;
+    first.say(GET).await;
+    first_target.expect(GET).await;
 }
 
 #[tokio::test]
@@ -147,6 +149,21 @@ async fn a_lost_connection_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_relay_that_takes_connections_for_no_requests_is_not_come_back_to_at_once() {
+    let (relay, target) = (Host::start().await, Host::start().await);
+    let hour = Backoff { first: Duration::from_secs(3600), most: Duration::from_secs(3600) };
+    for (dialect, accepted) in [(Dialect::Ptth, ACCEPTED), (Dialect::Classic, CLASSIC_101)] {
+        let _gateway = Gateway::start(Config { backoff: hour, dialect, ..config(&relay, &target) });
+        let mut wire = relay.accept().await;
+        wire.head().await;
+        wire.say(format!("{accepted}no request\r\n\r\n")).await;
+        wire.head().await;
+        drop(wire);
+        assert!(relay.is_lonely().await);
+    }
+}
+
+#[tokio::test]
 async fn stopping_closes_every_connection() {
     let (relay, target) = (Host::start().await, Host::start().await);
     let gateway = Gateway::start(config(&relay, &target));
@@ -163,6 +180,8 @@ async fn a_config_that_cannot_work_is_refused() {
     assert!(matches!(refused(none).await, Error::Connections { least: 0, most: 1 }));
     let bad = Config { domain: "a/b".into(), ..config(&relay, &target) };
     assert!(refused(bad).await.to_string().contains("\"a/b\" cannot be a relay domain"));
+    let none = Config { idle_timeout: Duration::ZERO, ..config(&relay, &target) };
+    assert!(refused(none).await.to_string().contains("idle timeout cannot be 0"));
     let bad = Config { key: Some("a b".into()), ..config(&relay, &target) };
     assert!(matches!(refused(bad).await, Error::Key));
 }

@@ -18,8 +18,8 @@ async fn an_event_arrives_before_the_next_is_sent() {
         at_target.say(&event[7..]).await;
         relay.expect(&event[7..]).await;
     }
-    at_target.say("0\r\nTrailer: t\r\n\r\n").await;
-    relay.expect("0\r\nTrailer: t\r\n\r\n").await;
+    at_target.say("0\r\nX-End: t\r\n\r\n").await;
+    relay.expect("0\r\nX-End: t\r\n\r\n").await;
     // The chunked response had an end: both connections are used again.
     relay.say(GET).await;
     at_target.expect(GET).await;

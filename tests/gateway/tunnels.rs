@@ -6,6 +6,9 @@ use tokio::net::TcpListener;
 
 use crate::wire::{Host, Wire, joined};
 
+/// A limit that is soon over.
+const SHORT: Duration = Duration::from_millis(30);
+
 const CONNECT: &str = "CONNECT /my-domain HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[tokio::test]
@@ -81,14 +84,9 @@ async fn a_101_that_nobody_asked_for_is_a_502() {
 }
 
 /// A relay driven by hand, and a connection to a tunnel client that leads there.
-async fn tunnel_client(key: Option<&str>) -> (Host, Wire) {
+async fn tunnel_client(change: impl FnOnce(tunnel::Config) -> tunnel::Config) -> (Host, Wire) {
     let relay = Host::start().await;
-    let config = tunnel::Config {
-        relay: relay.authority(),
-        domain: "my-domain".into(),
-        key: key.map(str::to_owned),
-        connect_timeout: Duration::from_secs(10),
-    };
+    let config = change(tunnel::Config::new(relay.authority(), "my-domain".into()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().into();
     tokio::spawn(tunnel::listen(config, listener, pending()));
@@ -97,7 +95,7 @@ async fn tunnel_client(key: Option<&str>) -> (Host, Wire) {
 
 #[tokio::test]
 async fn a_tunnel_client_keeps_the_bytes_behind_the_200_and_passes_both_ends_on() {
-    let (relay, mut client) = tunnel_client(None).await;
+    let (relay, mut client) = tunnel_client(|config| config).await;
     let mut wire = relay.accept().await;
     wire.expect(format!("CONNECT /my-domain HTTP/1.1\r\nHost: {}\r\n\r\n", relay.authority())).await;
     wire.say("HTTP/1.1 200 OK\r\n\r\nSSH-2.0-server\r\n").await;
@@ -114,10 +112,42 @@ async fn a_tunnel_client_keeps_the_bytes_behind_the_200_and_passes_both_ends_on(
 
 #[tokio::test]
 async fn a_refused_tunnel_closes_its_connection() {
-    let (relay, mut client) = tunnel_client(Some("s3cret")).await;
+    let (relay, mut client) = tunnel_client(|config| tunnel::Config { key: Some("s3cret".into()), ..config }).await;
     let mut wire = relay.accept().await;
     let head = wire.head().await;
     assert!(head.contains("\r\nAuthorization: Bearer s3cret\r\n"), "{head}");
     wire.say("HTTP/1.1 504 Gateway Timeout\r\nX-Relay-Error: no-gateway\r\nContent-Length: 0\r\n\r\n").await;
     client.end().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_clients_answer_is_not_waited_for_for_ever_nor_while_it_drips() {
+    for dripped in ["", "HTTP/1.1 200 OK\r\nX: "] {
+        let (relay, mut client) = tunnel_client(|config| tunnel::Config { response_timeout: SHORT, ..config }).await;
+        let mut wire = relay.accept().await;
+        wire.head().await;
+        wire.say(dripped).await;
+        client.end().await;
+        wire.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_clients_silent_tunnel_ends_and_sooner_when_one_side_has_ended() {
+    for half_closed in [true, false] {
+        let (relay, mut client) = tunnel_client(|config| match half_closed {
+            true => tunnel::Config { idle_timeout: SHORT, ..config },
+            false => tunnel::Config { tunnel_idle: SHORT, ..config },
+        })
+        .await;
+        let mut wire = relay.accept().await;
+        wire.head().await;
+        wire.say("HTTP/1.1 200 OK\r\n\r\n").await;
+        if half_closed {
+            client.finish().await;
+        }
+        wire.end().await;
+        client.end().await;
+        wire.gone().await;
+    }
 }

@@ -96,6 +96,44 @@ impl Wire {
         }
     }
 
+    /// Says as much as the kernel takes: the peer's reader has stopped, or all of it was said.
+    pub async fn say_until_it_sticks(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        // A pause of the peer's that is taken for the end only makes a test weaker.
+        while let Ok(written) = tokio::time::timeout(Duration::from_millis(100), self.0.write(rest)).await {
+            match written.unwrap() {
+                0 => return,
+                written => rest = &rest[written..],
+            }
+        }
+    }
+
+    /// Ready when the peer is gone, whatever it had said: nothing is read.
+    pub async fn gone(&mut self) {
+        let gone = async {
+            while self.0.write(b"x").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("gone", gone).await;
+    }
+
+    /// Says this until the peer is gone.
+    pub async fn gone_while_saying(&mut self, bytes: &[u8]) {
+        soon("gone", self.0.write_all(bytes)).await.unwrap_err();
+    }
+
+    /// The peer resets the connection behind what it has sent.
+    pub async fn reset_by_peer(&mut self) {
+        let error = soon("reset", self.0.read(&mut [0; 1])).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Half-closes.
     pub async fn finish(&mut self) {
         self.0.shutdown().await.unwrap();
@@ -129,8 +167,13 @@ pub fn config(relay: &Host, target: &Host) -> Config {
 
 /// A relay, a target, and a gateway's one registered connection between them.
 pub async fn joined() -> (Wire, Host, Host, Gateway) {
+    joined_with(|config| config).await
+}
+
+/// The same with another configuration.
+pub async fn joined_with(change: impl FnOnce(Config) -> Config) -> (Wire, Host, Host, Gateway) {
     let (relay, target) = (Host::start().await, Host::start().await);
-    let gateway = Gateway::start(config(&relay, &target));
+    let gateway = Gateway::start(change(config(&relay, &target)));
     let wire = relay.register().await;
     (wire, target, relay, gateway)
 }

@@ -100,7 +100,7 @@ fn gateway(server: &Server, dialect: Dialect, domain: usize) -> JoinHandle<usize
 
 fn alternates(config: Config, dialect: Dialect, together: usize) {
     let many = from_environment("RINGBACK_MANY", 10_000);
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..config });
     let gateways: Vec<_> = (0..DOMAINS).map(|domain| gateway(&server, dialect, domain)).collect();
     let mut client = server.connect();
     for first in (0..many).step_by(together) {

@@ -6,7 +6,7 @@ fn with_hostnames() -> Config {
     Config { hostnames: vec!["relay.example".into(), "example".into()], ..config() }
 }
 
-/// Classic gateways get the client's bytes as they are, whichever way the domain was named.
+/// Classic gateways get the client's bytes as they are, whichever way the domain was named by path and `Host`.
 #[test]
 fn classic_gateways_get_every_byte() {
     let server = Server::start(with_hostnames());
@@ -15,9 +15,7 @@ fn classic_gateways_get_every_byte() {
         "GET /DEV HTTP/1.1\r\nhost:relay\r\nCONNECTION:  keep-alive , x-mine\r\nX-Mine:\t1 \r\n\r\n",
         "GET /x/y HTTP/1.1\r\nHost: dev.relay.example:8080\r\n\r\n",
         "GET /x/y HTTP/1.1\r\nHost: DEV.Example.\r\nTE: trailers\r\nProxy-Authorization: x\r\n\r\n",
-        "GET http://dev.relay.example/x HTTP/1.1\r\nHost: dev.relay.example\r\n\r\n",
-        "GET http://relay/dev/x HTTP/1.1\r\nHost: relay\r\n\r\n",
-        "\r\nGET /dev/ HTTP/1.1\r\nHost: relay\r\nX-Forwarded-For: 10.0.0.1\r\nKeep-Alive: 5\r\n\r\n",
+        "GET /dev/ HTTP/1.1\r\nHost: relay\r\nX-Forwarded-For: 10.0.0.1\r\nKeep-Alive: 5\r\n\r\n",
         "GET /dev?a HTTP/1.0\r\n\r\n",
         "BREW /dev/pot HTTP/1.1\r\nHost: relay\r\nContent-Length: 3\r\n\r\ntea",
     ] {
@@ -45,13 +43,13 @@ fn ptth_gateways_get_an_edited_head() {
             "relay",
         ),
         (
-            "GET / HTTP/1.1\r\nTE: trailers\r\nHost: dev.relay.example\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n",
-            "GET / HTTP/1.1\r\nHost: dev.relay.example\r\nX-Forwarded-For: 10.0.0.1\r\n",
+            "GET / HTTP/1.1\r\nTE: trailers\r\nHost: dev.relay.example\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=x\r\n",
+            "GET / HTTP/1.1\r\nHost: dev.relay.example\r\n",
             "dev.relay.example",
         ),
         (
-            "GET http://dev.relay.example/x HTTP/1.1\r\nHost: other\r\n",
-            "GET http://dev.relay.example/x HTTP/1.1\r\nHost: other\r\n",
+            "GET http://dev.relay.example/x HTTP/1.1\r\nAccept: */*\r\nHost: other\r\n",
+            "GET /x HTTP/1.1\r\nHost: dev.relay.example\r\nAccept: */*\r\n",
             "dev.relay.example",
         ),
         (
@@ -83,7 +81,9 @@ fn the_prefix_is_stripped_on_request() {
             ("/Dev", "relay", "/"),
             ("/dev/", "relay", "/"),
             ("/dev?q", "relay", "/?q"),
-            ("http://relay/dev/a", "relay", "http://relay/a"),
+            ("http://relay/dev/a", "relay", "/a"),
+            ("/dev//a", "relay", "/a"),
+            ("/dev///", "relay", "/"),
             ("/dev/a", "dev.example", "/dev/a"),
         ] {
             let mut gateway = server.connect();
@@ -124,6 +124,34 @@ fn requests_without_a_domain_are_refused() {
     let long = "x".repeat(256);
     client.send(format!("GET /{long}/ HTTP/1.1\r\nHost: relay\r\n\r\n"));
     client.expect(Refusal::DomainTooLong.kept());
-    client.send("GET /a|b/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+    client.send("GET /a@b/ HTTP/1.1\r\nHost: relay\r\n\r\n");
     client.expect(Refusal::BadDomain.kept());
+}
+
+/// A URL as the target becomes a path for classic gateways, too, and the `Host` they get is the URL's; empty lines in
+/// front do not reach them.
+#[test]
+fn classic_gateways_get_paths() {
+    let server = Server::start(with_hostnames());
+    for (request, seen) in [
+        (
+            "GET http://dev.relay.example/x HTTP/1.1\r\nA: b\r\nHost: evil\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: dev.relay.example\r\nA: b\r\n\r\n",
+        ),
+        (
+            "GET http://dev.relay.example HTTP/1.1\r\nHost: dev.relay.example\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: dev.relay.example\r\n\r\n",
+        ),
+        ("GET http://relay/dev/x HTTP/1.0\r\n\r\n", "GET /dev/x HTTP/1.0\r\nHost: relay\r\n\r\n"),
+        ("\r\n\r\nGET /dev/ HTTP/1.0\r\n\r\n", "GET /dev/ HTTP/1.0\r\n\r\n"),
+    ] {
+        let mut gateway = server.classic("dev");
+        let mut client = server.client(request);
+        gateway.expect(CLASSIC_101);
+        gateway.expect(seen);
+        gateway.send(ok("x"));
+        client.expect(ok("x"));
+        drop((client, gateway));
+        server.await_parked(0);
+    }
 }

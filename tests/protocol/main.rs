@@ -6,6 +6,7 @@ mod exchanges;
 mod forms;
 mod parking;
 mod registration;
+mod replies;
 mod retry;
 mod shards;
 mod tunnels;

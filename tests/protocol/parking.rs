@@ -20,7 +20,7 @@ fn the_oldest_classic_gateway_is_used_first() {
 /// A domain that nobody ever served: 504 at once, and the connection is kept.
 #[test]
 fn unknown_domains_are_refused_at_once() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(3600), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(3600), ..config() });
     let mut client = server.connect();
     for _ in 0..3 {
         client.send("GET /nobody/ HTTP/1.1\r\nHost: relay\r\n\r\n");
@@ -34,7 +34,7 @@ fn unknown_domains_are_refused_at_once() {
 /// A client of a domain that was just served waits for the gateway to come back, and is served by it.
 #[test]
 fn a_client_waits_for_a_returning_gateway() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..config() });
     for dialect in BOTH {
         drop(server.gateway(dialect, "dev"));
         server.await_parked(0);
@@ -58,7 +58,7 @@ fn a_client_waits_for_a_returning_gateway() {
 /// If it does not come back, the client is told so and kept.
 #[test]
 fn a_client_does_not_wait_forever() {
-    let server = Server::start(Config { park_wait: Duration::from_millis(300), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_millis(300), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
     let mut client = server.client("GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n");
@@ -75,7 +75,8 @@ fn a_client_does_not_wait_forever() {
 /// Once a domain is forgotten, nobody waits for it.
 #[test]
 fn domains_are_forgotten() {
-    let config = Config { park_wait: Duration::from_secs(3600), domain_memory: Duration::from_millis(100), ..config() };
+    let config =
+        Config { client_wait: Duration::from_secs(3600), domain_grace: Duration::from_millis(100), ..config() };
     let server = Server::start(config);
     drop(server.ptth("dev"));
     eventually("the domain is forgotten", || server.held().domains == 0);
@@ -86,7 +87,7 @@ fn domains_are_forgotten() {
 /// Clients of a busy gateway are served one after the other, in the order they came.
 #[test]
 fn clients_of_a_busy_gateway_queue() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..config() });
     let mut gateway = server.ptth("dev");
     let mut clients = Vec::new();
     for n in 0..4 {
@@ -105,7 +106,7 @@ fn clients_of_a_busy_gateway_queue() {
 /// framing in it harms nobody else.
 #[test]
 fn a_waiting_client_breaks_its_framing() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
     let mut client = server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -124,7 +125,7 @@ fn a_waiting_client_breaks_its_framing() {
 /// The same when the wait ends without a gateway.
 #[test]
 fn a_waiting_client_breaks_its_framing_and_waits_in_vain() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(1), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(1), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
     let mut client = server.client("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -142,7 +143,7 @@ fn a_waiting_client_breaks_its_framing_and_waits_in_vain() {
 /// A relay that stops says so at once to clients that wait for a gateway: none will come any more.
 #[test]
 fn a_stopping_relay_keeps_nobody_waiting() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(3600), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(3600), ..config() });
     drop(server.ptth("dev"));
     server.await_parked(0);
     let mut client = server.client(get("/dev/") + "\r\n");

@@ -51,7 +51,7 @@ fn the_classic_token_is_case_sensitive() {
 /// connection, and then gets its client.
 #[test]
 fn a_classic_gateway_is_told_to_ask_again() {
-    let server = Server::start(Config { park_time: Duration::from_secs(1), ..config() });
+    let server = Server::start(Config { classic_poll_interval: Duration::from_secs(1), ..config() });
     let mut gateway = server.classic("dev");
     for _ in 0..2 {
         gateway.expect(b"HTTP/1.1 204 \r\n\r\n");
@@ -67,7 +67,11 @@ fn a_classic_gateway_is_told_to_ask_again() {
 /// A classic gateway that does not ask again in time is closed.
 #[test]
 fn a_gateway_that_does_not_ask_again_is_closed() {
-    let config = Config { park_time: Duration::from_secs(1), repost_timeout: Duration::from_millis(200), ..config() };
+    let config = Config {
+        classic_poll_interval: Duration::from_secs(1),
+        repost_timeout: Duration::from_millis(200),
+        ..config()
+    };
     let server = Server::start(config);
     let mut gateway = server.classic("dev");
     gateway.expect(CLASSIC_204);
@@ -77,8 +81,11 @@ fn a_gateway_that_does_not_ask_again_is_closed() {
 /// A classic gateway that has gone quiet after its 204 is nobody's: a client waits for its next POST and gets it.
 #[test]
 fn between_204_and_the_next_post_clients_wait() {
-    let server =
-        Server::start(Config { park_time: Duration::from_secs(1), park_wait: Duration::from_secs(60), ..config() });
+    let server = Server::start(Config {
+        classic_poll_interval: Duration::from_secs(1),
+        client_wait: Duration::from_secs(60),
+        ..config()
+    });
     let mut gateway = server.classic("dev");
     gateway.expect(CLASSIC_204);
     let mut client = server.client("GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n");
@@ -109,7 +116,7 @@ fn early_204_answers_the_first_post_only() {
 #[test]
 fn reserved_domains_are_unauthorized() {
     let server = Server::start(config());
-    for name in ["", "relay_domain", "Relay_Domain", "relay_domain/x"] {
+    for name in ["", "relay_domain", "Relay_Domain", "relay_domain/x", ".well-known", ".well-known/x/"] {
         let mut gateway = server.client(classic_post(name));
         gateway.expect(b"HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n");
         gateway.expect_end();
@@ -123,7 +130,7 @@ fn reserved_domains_are_unauthorized() {
 /// there is room again when one has gone.
 #[test]
 fn too_many_gateways_get_429() {
-    let server = Server::start(Config { gateways_per_domain: 2, ..config() });
+    let server = Server::start(Config { max_gateways_per_domain: 2, ..config() });
     for dialect in BOTH {
         let first = server.gateway(dialect, "dev");
         let _second = server.gateway(dialect, "dev");
@@ -146,7 +153,7 @@ fn too_many_gateways_get_429() {
 /// Registrations beyond the rate get 429 with a second to wait.
 #[test]
 fn too_fast_registrations_get_429() {
-    let server = Server::start(Config { registrations_per_second: 1, ..config() });
+    let server = Server::start(Config { max_registrations_per_second: 1, ..config() });
     let _first = server.ptth("a");
     let refused = (0..10).any(|_| {
         let mut gateway = server.client(ptth_get("a", ""));
@@ -207,12 +214,28 @@ fn registrations_arrive_as_they_like() {
     assert_eq!(server.held().sessions, 0);
 }
 
-/// A registration with a body is refused: its end would be mistaken for a response.
+/// The body of a classic registration is skipped, in one piece with the head or not, and empty lines while waiting are
+/// overlooked, as the original relay did; anything else that is not asked for ends the connection.
 #[test]
-fn registrations_have_no_body() {
+fn bodies_of_classic_registrations_are_skipped() {
     let server = Server::start(config());
+    let head = "POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nContent-Length: 5\r\n\r\n";
+    for pieces in [&["hello"][..], &["", "hel", "lo"], &["hello\r\n", "\r\n"]] {
+        let (first, rest) = pieces.split_first().unwrap();
+        let mut gateway = server.client(format!("{head}{first}"));
+        server.await_parked(1);
+        for piece in rest {
+            gateway.send(*piece);
+        }
+        let mut client = server.client(get("/dev/") + "\r\n");
+        gateway.expect(Dialect::Classic.seen(&get("/dev/"), true));
+        gateway.send(ok("x"));
+        client.expect(ok("x"));
+        drop((gateway, client));
+        server.await_parked(0);
+    }
     let mut gateway =
-        server.client("POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nContent-Length: 5\r\n\r\nhello");
+        server.client(head.replace("PTTH/1.0", "ptth\r\nConnection: upgrade\r\nALPN: http%2F1.1") + "hello");
     gateway.expect(Refusal::BadLength.closing());
     gateway.expect_end();
     // What follows a registration at once belongs to nobody.
@@ -221,4 +244,56 @@ fn registrations_have_no_body() {
         gateway.expect_gone();
     }
     assert_eq!(server.held().parked, 0);
+}
+
+/// Existing devices break the rules of HTTP in many ways, and have always been served: they still are.
+#[test]
+fn sloppy_registrations_are_served() {
+    let server = Server::start(config());
+    for registration in [
+        "POST /dev HTTP/1.1\r\nUpgrade: PTTH/1.0\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost:\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost: relay\r\nHost: relay\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost: http://relay/\r\n\r\n",
+        "POST /dev HTTP/1.1\nUpgrade: PTTH/1.0\nHost: relay\n\n",
+        "POST http://relay/dev HTTP/1.1\r\nUpgrade: PTTH/1.0\r\n\r\n",
+        "POST /dev\r\nUpgrade: PTTH/1.0\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nUpgrade:\r\n PTTH/1.0\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade : PTTH/1.0\r\n\r\n",
+        "POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: a PTTH/1.0\r\n\r\n",
+    ] {
+        for pieces in [1, registration.len()] {
+            let mut gateway = server.connect();
+            for piece in registration.as_bytes().chunks(registration.len() / pieces) {
+                gateway.send(piece);
+            }
+            server.await_parked(1);
+            let request = get("/dev/") + "\r\n";
+            let mut client = server.client(&request);
+            gateway.expect(CLASSIC_101);
+            gateway.expect(&request);
+            gateway.send(ok("x"));
+            client.expect(ok("x"));
+            drop((client, gateway));
+            server.await_parked(0);
+        }
+    }
+}
+
+/// A gateway that registers an origin serves the domain that the origin's host names, and no other one.
+#[test]
+fn an_origin_is_registered_under_its_host() {
+    let server = Server::start(Config { hostnames: vec!["relay.example".into()], ..config() });
+    let mut one = server.ptth(".well-known/ptth/https%3A%2F%2FOne.relay.example/");
+    let mut two = server.ptth(".well-known/ptth/https%3A%2F%2Ftwo.relay.example,http%3A%2F%2Ftwo.relay.example/");
+    for (domain, gateway) in [("one", &mut one), ("two", &mut two)] {
+        let head = format!("GET / HTTP/1.1\r\nHost: {domain}.relay.example\r\n");
+        let mut client = server.client(format!("{head}\r\n"));
+        let seen = String::from_utf8(Dialect::Ptth.seen(&head, true)).expect("text");
+        gateway.expect(seen.replace("-Host: relay", &format!("-Host: {domain}.relay.example")));
+        gateway.send(ok(domain));
+        client.expect(ok(domain));
+    }
+    let mut client = server.client("GET /.well-known/ HTTP/1.1\r\nHost: relay.example\r\n\r\n");
+    client.expect(Refusal::NoDomain.kept());
 }

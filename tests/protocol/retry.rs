@@ -115,7 +115,7 @@ fn a_gateway_that_dies_after_100_has_failed() {
 /// With no other gateway parked, the client waits for one to come back.
 #[test]
 fn a_request_is_sent_again_to_a_returning_gateway() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..config() });
     let mut gateway = server.ptth("dev");
     // The second request is there already; it must not get lost, nor go first.
     let mut client = server.client(format!("{}\r\n{}\r\n", get("/dev/1"), get("/dev/2")));

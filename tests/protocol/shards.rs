@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// On which shards the gateways of a relay are parked.
 fn parked(server: &Server) -> Vec<usize> {
-    server.relay().snapshots().iter().map(|snapshot| snapshot.parked).collect()
+    server.relay().snapshots().iter().flatten().map(|snapshot| snapshot.parked).collect()
 }
 
 /// Opens connections until some clients have landed on their gateway's shard and some on the other.
@@ -41,7 +41,7 @@ fn clients_reach_gateways_on_either_shard() {
 /// All gateways of one shard are busy: a client that landed there is served by the other shard's gateway.
 #[test]
 fn a_busy_shard_uses_the_others_gateways() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..two_shards() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..two_shards() });
     // One gateway on each shard.
     let mut gateways: Vec<Peer> = Vec::new();
     while gateways.len() < 2 {
@@ -74,7 +74,7 @@ fn a_busy_shard_uses_the_others_gateways() {
 /// A client waits on one shard for a gateway that comes back on any.
 #[test]
 fn a_returning_gateway_is_found_wherever_it_lands() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..two_shards() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..two_shards() });
     for n in 0..30 {
         drop(server.ptth("dev"));
         server.await_parked(0);
@@ -90,7 +90,7 @@ fn a_returning_gateway_is_found_wherever_it_lands() {
 /// More clients than gateways, on both shards: each is served as soon as any gateway is free, none is forgotten.
 #[test]
 fn clients_queue_over_both_shards() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(60), ..two_shards() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(60), ..two_shards() });
     let mut gateway = server.ptth("dev");
     let serving = std::thread::spawn(move || {
         for _ in 0..200 {
@@ -150,7 +150,7 @@ fn a_client_alternates_between_shards() {
 /// A domain that no shard knows is refused at once on both.
 #[test]
 fn unknown_domains_are_unknown_everywhere() {
-    let server = Server::start(Config { park_wait: Duration::from_secs(3600), ..two_shards() });
+    let server = Server::start(Config { client_wait: Duration::from_secs(3600), ..two_shards() });
     let _other = server.ptth("other");
     for _ in 0..20 {
         let mut client = server.client(get("/nobody/") + "\r\n");
@@ -158,10 +158,10 @@ fn unknown_domains_are_unknown_everywhere() {
     }
 }
 
-/// A connection that was handed over still counts for its source address.
+/// Limits of a source address are the whole relay's, and a connection that was handed off still counts.
 #[test]
 fn handed_over_connections_count_for_their_address() {
-    let server = Server::start(Config { connections_per_address: 4, ..two_shards() });
+    let server = Server::start(Config { max_connections_per_address: 4, ..two_shards() });
     let mut gateway = server.ptth("dev");
     let serving = std::thread::spawn(move || {
         while gateway.try_head().is_ok() {
@@ -172,13 +172,14 @@ fn handed_over_connections_count_for_their_address() {
     for _ in 0..40 {
         let mut client = server.connect();
         client.try_send(get("/dev/") + "\r\n");
-        match client.head() {
-            refusal if refusal.starts_with("HTTP/1.1 503") => {}
-            _ => clients.push(client),
+        // Some are refused with an answer, the others with a reset.
+        match client.try_head() {
+            Ok(head) if head.starts_with("HTTP/1.1 200") => clients.push(client),
+            _ => {}
         }
     }
-    // At most four on each shard, and one of them is the gateway.
-    assert!(clients.len() <= 7, "{} clients of one address", clients.len());
+    // At most four, and one of them is the gateway.
+    assert_eq!(clients.len(), 3, "clients of one address");
     drop((clients, server));
     serving.join().unwrap();
 }

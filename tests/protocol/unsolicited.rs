@@ -8,7 +8,7 @@ const STALE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale";
 /// A gateway that speaks while parked is closed, and the next client waits in vain rather than get that.
 #[test]
 fn a_parked_gateway_must_be_silent() {
-    let server = Server::start(Config { park_wait: Duration::from_millis(50), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_millis(50), ..config() });
     for dialect in BOTH {
         let mut gateway = server.gateway(dialect, "dev");
         gateway.send(STALE);
@@ -57,8 +57,8 @@ fn the_body_of_an_answer_to_head_is_a_surplus() {
 #[test]
 fn a_surplus_behind_a_full_buffer_is_found() {
     let size = 4096;
-    let config = Config { buffer_size: size as u32, head_bytes_max: size as u32, ..config() };
-    let server = Server::start(Config { park_wait: Duration::from_millis(50), ..config });
+    let config = Config { buffer_size: size as u32, max_head_bytes: size as u32, ..config() };
+    let server = Server::start(Config { client_wait: Duration::from_millis(50), ..config });
     for dialect in BOTH {
         let mut gateway = server.gateway(dialect, "dev");
         let mut client = server.client(format!("{0}\r\n{0}\r\n", get("/dev/")));
@@ -74,7 +74,7 @@ fn a_surplus_behind_a_full_buffer_is_found() {
 /// that whatever is behind it is still in the socket.
 #[test]
 fn a_surplus_behind_a_spliced_response_is_found() {
-    let server = Server::start(Config { park_wait: Duration::from_millis(50), ..config() });
+    let server = Server::start(Config { client_wait: Duration::from_millis(50), ..config() });
     let body = "x".repeat(300_000);
     let responses = [
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
@@ -100,8 +100,8 @@ fn a_surplus_behind_a_spliced_response_is_found() {
 #[test]
 fn a_surplus_behind_a_full_buffer_never_reaches_a_waiting_client() {
     let size = 4096;
-    let config = Config { buffer_size: size as u32, head_bytes_max: size as u32, ..config() };
-    let server = Server::start(Config { park_wait: Duration::from_millis(500), ..config });
+    let config = Config { buffer_size: size as u32, max_head_bytes: size as u32, ..config() };
+    let server = Server::start(Config { client_wait: Duration::from_millis(500), ..config });
     let mut gateway = server.ptth("dev");
     let mut first = server.client(get("/dev/1") + "\r\n");
     gateway.expect(Dialect::Ptth.seen(&get("/dev/1"), true));

@@ -14,7 +14,13 @@ pub const CLOSING: &[(&str, Refusal)] = &[
     ("GET /dev/\r\n\r\n", BadRequestLine),
     ("GET  /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadRequestLine),
     ("GET /dev/ x HTTP/1.1\r\nHost: relay\r\n\r\n", BadRequestLine),
-    ("\r\n\r\n\r\nGET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadRequestLine),
+    ("\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\nGET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadRequestLine),
+    ("GET /dev/|x HTTP/1.1\r\nHost: relay\r\n\r\n", BadTargetCharacter),
+    ("GET /dev/?{x} HTTP/1.1\r\nHost: relay\r\n\r\n", BadTargetCharacter),
+    ("GET /dev/<x>\\^`\" HTTP/1.1\r\nHost: relay\r\n\r\n", BadTargetCharacter),
+    ("GET /dev/caf\u{e9} HTTP/1.1\r\nHost: relay\r\n\r\n", BadTargetCharacter),
+    ("GET /d\"v/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadTargetCharacter),
+    ("GET https://relay/dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", Misdirected),
     ("GET dev HTTP/1.1\r\nHost: relay\r\n\r\n", BadTarget),
     ("GET ftp://relay/dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadTarget),
     ("CONNECT dev HTTP/1.1\r\nHost: relay\r\n\r\n", BadTarget),
@@ -35,16 +41,21 @@ pub const CLOSING: &[(&str, Refusal)] = &[
     ("GET http://relay/dev/ HTTP/1.1\r\n\r\n", MissingHost),
     ("GET /dev/ HTTP/1.1\r\nHost: relay\r\nHost: relay\r\n\r\n", RepeatedHost),
     ("GET /dev/ HTTP/1.1\r\nHost: user@relay\r\n\r\n", BadHost),
-    ("GET /dev/ HTTP/1.1\r\nHost:\r\n\r\n", BadHost),
+    ("GET /dev/ HTTP/1.1\r\nHost: :80\r\n\r\n", BadHost),
     (
         "POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         LengthAndEncoding,
     ),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", DifferingLengths),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5, 6\r\n\r\nhello", DifferingLengths),
+    ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5, 5\r\n\r\nhello", RepeatedLength),
+    ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", RepeatedLength),
+    ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 05\r\n\r\nhello", BadLength),
+    ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 9223372036854775808\r\n\r\nhello", BadLength),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: five\r\n\r\nhello", BadLength),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: +5\r\n\r\nhello", BadLength),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 18446744073709551616\r\n\r\nhello", BadLength),
+    ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 9223372036854775808\r\n\r\nhello", BadLength),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: gzip\r\n\r\nhello", BadTransferEncoding),
     ("POST /dev/ HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: chunked, gzip\r\n\r\nhello", BadTransferEncoding),
     ("POST /dev/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", EncodingInHttp10),
@@ -69,8 +80,16 @@ pub const CLOSING: &[(&str, Refusal)] = &[
         "GET / HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n",
         ReservedDomain,
     ),
+    (
+        "GET /.well-known/ptth/a.example/ HTTP/1.1\r\nHost: relay\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n",
+        BadOrigin,
+    ),
+    ("GET /.well-known/dev HTTP/1.1\r\nHost: relay\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n", ReservedDomain),
     ("POST /d\"v HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\n", BadDomain),
-    ("POST /dev HTTP/1.1\r\nHost: relay\r\nUpgrade: PTTH/1.0\r\nContent-Length: 5\r\n\r\nhello", BadLength),
+    (
+        "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\nContent-Length: 5\r\n\r\nhello",
+        BadLength,
+    ),
 ];
 
 /// Bodies that go wrong together with their head.
@@ -85,6 +104,10 @@ const BAD_BODIES: &[(&str, Refusal)] = &[
     ("5\r\nhello\n0\r\n\r\n", BadChunkEnd),
     ("0\r\nno colon\r\n\r\n", BadTrailer),
     ("0\r\n folded: x\r\n\r\n", BadTrailer),
+    ("0\r\nContent-Length: 5\r\n\r\n", ForbiddenTrailer),
+    ("8000000000000000\r\n", BadChunkSize),
+    ("5;\r\nhello\r\n0\r\n\r\n", BadChunkSize),
+    ("5;a=\"\r\nhello\r\n0\r\n\r\n", BadChunkSize),
 ];
 
 /// Requests that are refused while their connection is kept, since their end is known.
@@ -93,7 +116,8 @@ pub const KEPT: &[(&str, Refusal)] = &[
     ("GET /?dev HTTP/1.1\r\nHost: relay\r\n\r\n", NoDomain),
     ("OPTIONS * HTTP/1.1\r\nHost: relay\r\n\r\n", NoDomain),
     ("GET // HTTP/1.1\r\nHost: relay\r\n\r\n", NoDomain),
-    ("GET /d\"v/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadDomain),
+    ("GET /d@v/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadDomain),
+    ("GET /.well-known/ptth/ HTTP/1.1\r\nHost: relay\r\n\r\n", NoDomain),
     ("GET /../dev/ HTTP/1.1\r\nHost: relay\r\n\r\n", BadDomain),
     ("GET /other/ HTTP/1.1\r\nHost: relay\r\n\r\n", NoGateway),
     ("POST /other/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 0\r\n\r\n", NoGateway),
@@ -106,11 +130,13 @@ pub const BUILT: &[Refusal] = &[
     BadChunkEnd,
     ChunkLineTooLong,
     BadTrailer,
+    ForbiddenTrailer,
     TrailersTooLarge,
     DomainTooLong,
     HeadTooLarge,
     TooManyHeaders,
     TooManyHopByHop,
+    TooManyOrigins,
 ];
 
 /// A relay whose buffers hold the largest trailers, with a gateway of each dialect that must hear nothing.
@@ -121,7 +147,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let server = Server::start(Config { buffer_size: 64 << 10, headers_max: 20, ..config() });
+        let server = Server::start(Config { buffer_size: 64 << 10, max_headers: 20, ..config() });
         let gateways = [server.classic("classic"), server.ptth("dev")];
         Scene { server, gateways }
     }
@@ -302,16 +328,15 @@ fn heads_have_limits() {
         let start = get("/dev/") + "X: ";
         format!("{start}{}\r\n\r\n", "x".repeat(len - start.len() - 4))
     };
-    let most = config().head_bytes_max as usize;
+    let most = config().max_head_bytes as usize;
     scene.closes(padded(most + 1).as_bytes(), HeadTooLarge);
     scene.closes(&padded(60_000).as_bytes()[..50_000], HeadTooLarge);
     scene.closes((get("/dev/") + &"X: y\r\n".repeat(20) + "\r\n").as_bytes(), TooManyHeaders);
+    let options = get("/dev/") + &format!("Connection: {}\r\n\r\n", ["x"; 129].join(","));
+    scene.closes(options.as_bytes(), TooManyHopByHop);
+    let origins: Vec<_> = (0..17).map(|n| format!("https%3A%2F%2F{n}.example")).collect();
+    scene.closes(ptth_get(&format!(".well-known/ptth/{}/", origins.join(",")), "").as_bytes(), TooManyOrigins);
     let apart = get("/dev/") + &"Keep-Alive: x\r\nX: y\r\n".repeat(9) + "\r\n";
-    let most_apart = Server::start(Config { headers_max: 128, ..config() });
-    let refused = get("/dev/") + &"Keep-Alive: x\r\nX: y\r\n".repeat(13) + "\r\n";
-    let mut client = most_apart.client(refused);
-    client.expect(TooManyHopByHop.closing());
-    client.expect_end();
     let long = "d".repeat(256);
     scene.keeps((get(&format!("/{long}/")) + "\r\n").as_bytes(), DomainTooLong);
     scene.closes(classic_post(&long).as_bytes(), DomainTooLong);
@@ -340,5 +365,35 @@ fn classic_gateways_are_told_in_their_own_words() {
         gateway.expect("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n");
         gateway.expect_end();
     }
+    scene.nothing_came_through();
+}
+
+/// Requests that look odd and are in order reach their gateway: nothing of them is refused.
+#[test]
+fn odd_requests_are_served() {
+    let mut scene = Scene::new();
+    let names: Vec<_> = (0..9).map(|n| format!("hop-{n}")).collect();
+    let named: String = names.iter().map(|name| format!("{name}: x\r\n")).collect();
+    for (request, seen) in [
+        (get("/dev/") + &format!("Connection: {}\r\n{named}A: b\r\n", names.join(", ")), get("/dev/") + "A: b\r\n"),
+        ("\r\n".repeat(8) + &get("/dev/"), get("/dev/")),
+    ] {
+        let mut client = scene.server.client(request + "\r\n");
+        scene.gateways[1].expect(Dialect::Ptth.seen(&seen, true));
+        scene.gateways[1].send(ok("x"));
+        client.expect(ok("x"));
+    }
+    let mut client = scene.server.client("GET /dev/ HTTP/1.1\r\nHost:\r\n\r\n");
+    let seen = "GET /dev/ HTTP/1.1\r\nHost:\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\r\n";
+    scene.gateways[1].expect(seen);
+    scene.gateways[1].send(ok("x"));
+    client.expect(ok("x"));
+    // In more places than a send has parts for.
+    let server = Server::start(Config { max_headers: 128, ..config() });
+    let mut gateway = server.ptth("dev");
+    let mut client = server.client(get("/dev/") + &"Keep-Alive: x\r\nX: y\r\n".repeat(60) + "\r\n");
+    gateway.expect(Dialect::Ptth.seen(&(get("/dev/") + &"X: y\r\n".repeat(60)), true));
+    gateway.send(ok("x"));
+    client.expect(ok("x"));
     scene.nothing_came_through();
 }

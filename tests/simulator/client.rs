@@ -1,14 +1,16 @@
 //! A scripted client: sends its requests, checks that each answer is its own, whole, and there only once.
 mod checks;
+mod pace;
 
 use super::draw::{self, Style};
 use super::payload::{payload, request_key};
-use super::plan::{Exchange, Kind, Ledger, request_body};
+use super::plan::{Kind, Ledger, request_body};
 use super::wire::{Body, Framing, Head, Inbox};
 use checks::{check_body, check_head, draw_script};
 use ringback::io::Millis;
 use ringback::io::sim::{Heard, Peer, Random, World};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// One connection's worth of requests.
 pub struct Script {
@@ -57,6 +59,8 @@ struct Live {
     raw: Option<Vec<u8>>,
     /// The gateway's half of a tunnel has ended.
     ended: bool,
+    /// The relay took the connection for one too many.
+    turned_away: bool,
     /// The relay has said that it closes.
     closing: bool,
     style: Style,
@@ -78,8 +82,13 @@ impl Client {
         let mut random = random.fork();
         let scripts = (0..random.between(1, 3)).map(|_| draw_script(&mut random, ledger)).collect();
         // In calm seeds, gateways are there first.
-        let at = if ledger.calm { 5000 } else { 0 } + random.pick(&[0, 10, 500, 2000]);
+        let at = ledger.epoch + if ledger.calm { 5000 } else { 0 } + random.pick(&[0, 10, 500, 2000]);
         Client { number, at, random, scripts, live: None }
+    }
+
+    /// Asks less.
+    pub fn shrink(&mut self, requests: usize) {
+        self.scripts.iter_mut().for_each(|script| script.requests.truncate(requests.max(1)));
     }
 
     pub fn is_done(&self) -> bool {
@@ -116,12 +125,14 @@ impl Client {
         self.say(world, ledger) | self.hear(world, ledger)
     }
 
-    fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &Ledger) {
+    fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
+        let peer = checks::connect(world, shards, &mut self.random, ledger);
         let script = self.scripts.pop_front().expect("a script");
         let mut out = Vec::new();
         let mut places = Vec::new();
         for &id in &script.requests {
-            let exchange = &ledger.exchanges[id];
+            let exchange = &mut ledger.exchanges[id];
+            exchange.address = Some(world.address(peer));
             let start = out.len();
             out.extend(&exchange.head);
             places.push(Place { start, head_end: out.len(), released: !exchange.expect });
@@ -135,7 +146,7 @@ impl Client {
             out.extend(draw::garbage(&mut self.random));
         }
         self.live = Some(Live {
-            peer: world.connect(self.random.below(shards), 0),
+            peer,
             style: Style::draw(&mut self.random, out.len()),
             script,
             out,
@@ -149,6 +160,7 @@ impl Client {
             reply: None,
             raw: None,
             ended: false,
+            turned_away: false,
             closing: false,
             since: Vec::new(),
             continue_at: None,
@@ -216,7 +228,9 @@ impl Client {
             Heard::Bytes(count) => {
                 live.heard += count;
                 if self.random.chance(8) {
-                    live.wait_until = world.now() + self.random.below(1500) as Millis;
+                    // Now and then for as long as many a phone is in a tunnel.
+                    let pause = if self.random.chance(100) { 40_000 } else { 1500 };
+                    live.wait_until = world.now() + self.random.below(pause) as Millis;
                     world.wake_at(live.wait_until);
                 }
                 self.read(world, ledger);
@@ -260,6 +274,12 @@ impl Client {
             if live.inbox.is_empty() {
                 return;
             }
+            if live.turned_away && live.reply.is_none() {
+                // A connection may be refused before it is known that HEAD is asked.
+                let there = live.inbox.rest().len();
+                live.inbox.take(there);
+                return;
+            }
             let Some(reply) = &mut live.reply else {
                 if !self.read_head(world, ledger) {
                     return;
@@ -284,7 +304,10 @@ impl Client {
         let rest = live.inbox.rest();
         let Some(id) = id.filter(|_| live.since.len() > live.at) else {
             if live.script.garbage && live.sent > live.places[live.at].start {
-                return self.read_refusal_of_garbage(world);
+                return self.read_refusal(world, if ledger.limited { 400..504 } else { 400..500 });
+            }
+            if ledger.limited {
+                return self.read_refusal(world, 503..504);
             }
             world.fault(&format!("{who}: nobody asked for {:?}", String::from_utf8_lossy(rest)));
         };
@@ -306,6 +329,7 @@ impl Client {
         world.note(|| format!("{who}: answered with {status}"));
         live.places[live.at].released = true;
         check_head(world, &who, live, ledger, id, &head);
+        live.turned_away = ledger.limited && status == 503 && head.header("x-relay-error").is_some();
         let exchange = &ledger.exchanges[id];
         let body = match status {
             101 => Framing::UntilClose,
@@ -331,11 +355,12 @@ impl Client {
         true
     }
 
-    fn read_refusal_of_garbage<M>(&mut self, world: &World<M>) -> bool {
+    /// Reads what answers no request: the refusal of garbage, or of the connection.
+    fn read_refusal<M>(&mut self, world: &World<M>, expected: Range<u16>) -> bool {
         let live = self.live.as_mut().expect("live");
         let Some(head) = Head::take(&mut live.inbox) else { return false };
-        if !(400..500).contains(&head.status()) || head.header("x-relay-error").is_none() {
-            world.fault(&format!("client {}: garbage answered with {:?}", self.number, head.words));
+        if !expected.contains(&head.status()) || head.header("x-relay-error").is_none() {
+            world.fault(&format!("client {}: answered out of turn with {:?}", self.number, head.words));
         }
         live.closing = true;
         let body = Body::new(head.framing(true));
@@ -372,7 +397,7 @@ impl Client {
         // Answered early: the relay may close without having said so.
         live.closing |= unfinished || exchange.answer.early || reply.head.header("x-hasty").is_some();
         exchange.client_quits |= live.closing && unfinished;
-        let last = live.at == live.script.requests.len() && !live.script.garbage;
+        let last = live.at >= live.script.requests.len() && !live.script.garbage;
         if live.closing || !last || live.script.idles || live.script.half_close && !live.mute {
             return;
         }
@@ -415,7 +440,7 @@ impl Client {
         let needed = ledger.must_succeed(&ledger.exchanges[id]);
         let exchange = &mut ledger.exchanges[id];
         if live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some())
-            || exchange.domain >= ledger.domains && !ledger.ending
+            || exchange.domain >= ledger.domains && !ledger.ending && !(ledger.limited && reset)
         {
             world.fault(&format!("{who}: the relay's own answer to {id} was cut"));
         }
@@ -447,51 +472,14 @@ impl Client {
             }
         }
         exchange.result = Some(if whole { "answered" } else { "cut" });
-        // What was sent behind a request that is answered by something else than HTTP makes the gateway reset.
-        let more_sent = live.raw.is_some() && live.places[live.at + 1].start < live.sent;
+        // What is sent behind a request that is answered by something else than HTTP makes the gateway reset; what is sent
+        // behind the last answer, the relay.
+        let more_sent = (live.raw.is_some() || live.closing) && live.places[live.at + 1].start < live.sent;
         if needed && (!whole || reset && !more_sent) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()
             ));
         }
-    }
-}
-
-impl Live {
-    fn in_tunnel(&self, ledger: &Ledger) -> bool {
-        let exchange = self.script.requests.get(self.at).map(|&id| &ledger.exchanges[id]);
-        self.raw.is_some() && exchange.is_some_and(Exchange::is_tunnel)
-    }
-
-    /// How far into `out` may be sent now.
-    fn limit<M>(&mut self, world: &World<M>, ledger: &Ledger, random: &mut Random) -> usize {
-        for at in self.at..self.places.len() {
-            let id = self.script.requests.get(at);
-            let exchange = id.map(|&id| &ledger.exchanges[id]);
-            let tunnel = exchange.is_some_and(Exchange::is_tunnel);
-            let place = &self.places[at];
-            if at >= self.at + self.script.depth || (tunnel && at > self.at) {
-                return place.start;
-            }
-            if tunnel && self.raw.is_none() {
-                return place.head_end;
-            }
-            if !place.released {
-                // Without a word for a while, the body is sent anyway (RFC 9110 §10.1.1).
-                if at == self.at && self.sent >= place.head_end {
-                    let until = *self.continue_at.get_or_insert(world.now() + random.pick(&[10, 500, 3000]));
-                    world.wake_at(until);
-                    if until > world.now() {
-                        return place.head_end;
-                    }
-                    self.places[at].released = true;
-                    self.continue_at = None;
-                    continue;
-                }
-                return place.head_end;
-            }
-        }
-        self.out.len()
     }
 }

@@ -75,6 +75,7 @@ pub fn exchange(random: &mut Random, domains: usize, calm: bool, may_tunnel: boo
         under_way: false,
         finished_at: None,
         result: None,
+        address: None,
     }
 }
 

@@ -65,6 +65,8 @@ pub struct Gateway {
     reads_from: Millis,
     inbox: Inbox,
     eof: bool,
+    /// When that was.
+    eof_at: Millis,
     out: Vec<u8>,
     sent: usize,
     style: Style,
@@ -72,18 +74,21 @@ pub struct Gateway {
     /// It leaves no sooner.
     stays_until: Millis,
     serving: Option<Serving>,
+    /// The last request that this connection was given.
+    last: Option<usize>,
     retired: bool,
 }
 
 impl Gateway {
-    pub fn draw(number: usize, domain: usize, random: &mut Random, hasty: bool, calm: bool) -> Gateway {
+    pub fn draw(number: usize, domain: usize, random: &mut Random, hasty: bool, ledger: &Ledger) -> Gateway {
+        let Ledger { calm, epoch, hurried, .. } = *ledger;
         Gateway {
             number,
             domain,
-            classic: hasty || random.chance(500),
+            classic: hasty || random.chance(if hurried { 0 } else { 500 }),
             strip: random.chance(300),
             hasty,
-            at: if calm || random.chance(700) { 0 } else { random.below(1500) as Millis },
+            at: epoch + if calm || random.chance(700) { 0 } else { random.below(1500) as Millis },
             random: random.fork(),
             state: State::Away,
             peer: None,
@@ -93,12 +98,14 @@ impl Gateway {
             reads_from: 0,
             inbox: Inbox::default(),
             eof: false,
+            eof_at: 0,
             out: Vec::new(),
             sent: 0,
             style: Style::AllAtOnce,
             leave: Leave::Stay,
             stays_until: 0,
             serving: None,
+            last: None,
             retired: false,
         }
     }
@@ -155,7 +162,27 @@ impl Gateway {
         if self.peer.is_some() {
             active |= self.act(world, ledger);
         }
+        self.note_whether_free(now, ledger);
         active
+    }
+
+    /// Whether it waits for a request, as far as it knows.
+    fn note_whether_free(&self, now: Millis, ledger: &mut Ledger) {
+        let idle = match self.state {
+            State::Registering => self.classic,
+            // A classic one stays with its client for the next request.
+            State::Serving => !self.classic && self.serving.is_none() && self.leave == Leave::Stay,
+            State::Away | State::Reposting | State::Leaving => false,
+        };
+        // Its answer may still be on its way through the relay, to a client that does not read.
+        let passed_on = self.last.is_none_or(|id| ledger.exchanges[id].result.is_some());
+        let nothing_new = self.inbox.is_empty() && self.sent == self.out.len() && !self.eof && now >= self.reads_from;
+        if ledger.free.len() <= self.number {
+            ledger.free.resize(self.number + 1, None);
+        }
+        let free = &mut ledger.free[self.number];
+        let since = free.map_or(now, |free| free.1);
+        *free = (idle && nothing_new && passed_on && self.peer.is_some()).then_some((self.domain, since));
     }
 
     /// Says something unasked. Its time is that of the first byte's sending: what cannot be sent is not said.
@@ -171,7 +198,8 @@ impl Gateway {
     }
 
     fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
-        self.peer = Some(world.connect(self.random.below(shards), 0));
+        let listener = self.random.below(world.listeners());
+        self.peer = Some(world.connect(self.random.below(shards), listener));
         self.connection = ledger.connections;
         ledger.connections += 1;
         self.state = State::Registering;
@@ -179,7 +207,7 @@ impl Gateway {
         self.out = self.registration();
         self.style = Style::draw(&mut self.random, 1000);
         (self.leave, self.stays_until) = (Leave::Stay, 0);
-        (self.dies_at, self.speaks_at) = (None, None);
+        (self.dies_at, self.speaks_at, self.last) = (None, None, None);
         if !ledger.calm {
             let soon = world.now() + self.random.below(3000) as Millis;
             match self.random.below(8) {
@@ -222,7 +250,8 @@ impl Gateway {
         }
         self.peer = None;
         self.state = State::Away;
-        self.at = world.now() + self.random.pick(&[0, 1, 20, 500]);
+        let late = if ledger.limited { 100 } else { 0 };
+        self.at = world.now() + late + self.random.pick(&[0, 1, 20, 500]);
         world.wake_at(self.at);
     }
 
@@ -279,7 +308,12 @@ impl Gateway {
                     world.wake_at(self.reads_from);
                 }
             }
-            Heard::Eof => self.eof = true,
+            Heard::Eof => {
+                if !self.eof {
+                    self.eof_at = world.now();
+                }
+                self.eof = true;
+            }
             Heard::Reset => {
                 if let Some(serving) = &self.serving {
                     self.check_part(world, ledger, serving);
@@ -314,7 +348,7 @@ impl Gateway {
                 if done && self.serving.as_ref().is_none_or(|serving| !serving.tunnel || self.eof) {
                     if let Some(serving) = self.serving.take() {
                         let finished_at = ledger.exchanges[serving.id].finished_at;
-                        if serving.tunnel && finished_at.is_some_and(|at| world.now() > at + HALF_CLOSE_WITHIN) {
+                        if serving.tunnel && finished_at.is_some_and(|at| self.eof_at > at + HALF_CLOSE_WITHIN) {
                             world.fault(&format!("tunnel {}: the client's end came late", serving.id));
                         }
                         self.check_whole(world, ledger, &serving);
@@ -356,7 +390,7 @@ impl Gateway {
                 self.at = world.now() + self.random.below(if lazy { 60_000 } else { 1000 }) as Millis;
                 world.wake_at(self.at);
             }
-            503 if ledger.ending => {
+            429 | 503 if ledger.ending || ledger.limited => {
                 self.leave = Leave::Close;
                 self.state = State::Leaving;
             }
@@ -444,7 +478,8 @@ impl Gateway {
             world.fault(&format!("gateway {}: tunnel bytes before the answer", self.number));
         }
         serving.body.bytes.extend(self.inbox.take(there));
-        let want = payload(request_key(serving.id), ledger.exchanges[serving.id].len);
+        let len = ledger.exchanges[serving.id].len.min(serving.body.bytes.len());
+        let want = payload(request_key(serving.id), len);
         if there > 0
             && let Some(wrong) = astray(&serving.body.bytes, &want)
         {

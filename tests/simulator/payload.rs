@@ -6,7 +6,7 @@ pub fn payload(key: u64, len: usize) -> Vec<u8> {
     let mut random = Random::new(key.wrapping_mul(0x1000_0001));
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
-        bytes.extend(random.word().to_le_bytes());
+        bytes.extend_from_slice(&random.word().to_le_bytes());
     }
     bytes.truncate(len);
     bytes

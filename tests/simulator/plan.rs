@@ -1,7 +1,10 @@
 //! What every request is and how it is to be answered, known to both sides behind the relay's back.
+use super::bounds::FREE_TOO_LONG;
 use super::payload::{payload, request_key};
 use super::wire::chunked;
+use ringback::io::Millis;
 use ringback::io::sim::Random;
+use std::net::IpAddr;
 
 /// What kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub struct Answer {
     pub interim: usize,
     /// Given before the request's body is read.
     pub early: bool,
-    /// Not HTTP (from classic gateways).
+    /// Only nearly HTTP, and until close (from classic gateways).
     pub opaque: bool,
     /// `Connection: close`.
     pub close: bool,
@@ -83,6 +86,8 @@ pub struct Exchange {
     pub finished_at: Option<u64>,
     /// What the client made of it.
     pub result: Option<&'static str>,
+    /// Where its client is.
+    pub address: Option<IpAddr>,
 }
 
 impl Exchange {
@@ -126,6 +131,18 @@ pub struct Ledger {
     pub connections: usize,
     /// Whether nothing goes wrong but what the simulated kernel may do: then every request must succeed.
     pub calm: bool,
+    /// Whether clients wait for a busy gateway for so short a time that some are refused.
+    pub hurried: bool,
+    /// Whether the relay admits so few that anybody may be turned away.
+    pub limited: bool,
+    /// Whether some clients come by IPv6.
+    pub ipv6: bool,
+    /// When everything begins.
+    pub epoch: Millis,
+    /// Since when each gateway has been free, by its number: its domain, and the time.
+    pub free: Vec<Option<(usize, Millis)>>,
+    /// How long clients wait, if the oracle on refusals counts.
+    pub client_wait: Option<Millis>,
 }
 
 impl Ledger {
@@ -148,6 +165,12 @@ impl Ledger {
     /// Whether a request must succeed, as far as the relay is concerned.
     pub fn must_succeed(&self, exchange: &Exchange) -> bool {
         self.calm && (!self.ending || exchange.under_way)
+    }
+
+    /// Says which gateway of a domain has been free for so long that nobody may be refused for want of one.
+    pub fn free_too_long(&self, domain: usize, now: Millis) -> Option<usize> {
+        self.client_wait.filter(|&wait| wait > FREE_TOO_LONG)?;
+        self.free.iter().position(|free| free.is_some_and(|(of, since)| of == domain && since + FREE_TOO_LONG < now))
     }
 
     /// Enters the same request anew.

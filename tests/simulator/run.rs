@@ -1,100 +1,232 @@
 //! One simulation: shards, gateways and clients in one world, until all is said, answered and given back.
+use super::bounds::{BUDGET, TURN_BYTES};
 use super::client::Client;
 use super::gateway::Gateway;
 use super::plan::Ledger;
+use super::rude::Rude;
+use super::variation::Variation;
 use ringback::io::Millis;
 use ringback::io::sim::{Random, Sim, Tuning, World};
-use ringback::relay::config::Config;
+use ringback::relay::config::{Config, GoneClients};
 use ringback::relay::counters::Counters;
-use ringback::relay::letter::Letter;
+use ringback::relay::message::Message;
 use ringback::relay::shard::{Shard, Shared};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Nothing that the actors do takes longer: a client that is not done by then hangs.
 const CLIENTS_DONE_BY: Millis = 3600 * 1000;
+/// How long rude peers go on when the polite ones are done.
+const RUDE_FOR: Millis = 120 * 1000;
 /// How long the relay may take to give everything back once its peers have gone.
-const AT_REST_WITHIN: Millis = 15 * 60 * 1000;
+/// A client that waits for a gateway with more behind its request than is read is not listened to meanwhile.
+/// A few of them may do so one after the other.
+const AT_REST_WITHIN: Millis = 6 * 3600 * 1000;
 /// Passes without the clock going on: more means that a shard turns in circles.
 const PASSES_MAX: usize = 300_000;
 /// So many seeds in a thousand drain the relay while clients are busy.
 const DRAINED: u32 = 60;
+/// So many have rude peers beside the polite ones.
+const RUDE: u32 = 500;
+/// So many lose a ring.
+const FAILING: u32 = 20;
 /// Longer than anything takes that is under way when a drain begins.
 const DRAIN: Duration = Duration::from_secs(600);
 
+/// What fat sockets hold.
+const FAT: usize = 1 << 20;
+
 struct Simulation {
-    world: World<Letter>,
+    world: World<Message>,
     random: Random,
-    shards: Vec<Option<Shard<Sim<Letter>>>>,
+    shards: Vec<Option<Shard<Sim<Message>>>>,
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
+    rude: Vec<Rude>,
+    variation: Variation,
     ledger: Ledger,
     /// When the relay is told to drain, in the middle of everything.
     drains_at: Option<Millis>,
+    /// Since when shards' turns fail.
+    fails_from: Millis,
     passes: usize,
+    /// A shard's turn has failed, as it was to: the process has ended.
+    failed: bool,
 }
 
 /// Prepares a seed's world and tells the caller of it, so that its trace outlives a panic; then runs it.
-pub fn run(seed: u64, trace_lines: usize, tell: impl FnOnce(World<Letter>)) {
-    let mut simulation = Simulation::draw(seed, trace_lines);
+pub fn run(seed: u64, variation: &Variation, trace_lines: usize, tell: impl FnOnce(World<Message>)) {
+    let mut simulation = Simulation::draw(seed, variation, trace_lines);
     tell(simulation.world.clone());
     simulation.serve();
-    simulation.end();
+    if !simulation.failed {
+        simulation.end();
+    }
 }
 
-fn config(random: &mut Random, tuning: &Tuning, calm: bool) -> Config {
+/// What kind of world a seed makes.
+struct Kind {
+    /// Nothing goes wrong but what the kernel may do, and what rude peers do to themselves.
+    calm: bool,
+    /// Many clients, few gateways on many shards, and little patience.
+    crowd: bool,
+    /// Few are admitted.
+    limited: bool,
+    /// Many rude peers, and a small pool that they hold most of.
+    hogs: bool,
+    /// Sockets and pipes hold far more than one connection may move in a turn.
+    fat: bool,
+}
+
+impl Kind {
+    fn draw(random: &mut Random, variation: &Variation) -> Kind {
+        let calm = random.chance(400);
+        let (crowd, limited) = (random.chance(if calm { 250 } else { 0 }), random.chance(if calm { 0 } else { 200 }));
+        let (hogs, fat) = (random.chance(150), random.chance(40));
+        Kind { calm, crowd, limited: limited && !variation.lacks("limits"), hogs, fat }
+    }
+}
+
+fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
     let seconds = Duration::from_secs;
-    Config {
+    let config = Config {
         buffer_size: tuning.buffer_bytes as u32,
         buffers: tuning.buffers as u16,
         pipes: tuning.pipes,
         hostnames: vec!["relay.test".to_owned()],
         // Kept classic gateways serve one client at a time, so that waiting for one may take long.
-        park_wait: if calm { seconds(1800) } else { seconds(random.pick(&[0, 2, 10])) },
-        park_time: seconds(random.pick(&[1, 5, 30])),
+        client_wait: match kind.calm {
+            true if kind.crowd => seconds(2),
+            true => seconds(1800),
+            false => seconds(random.pick(&[0, 2, 10])),
+        },
+        classic_poll_interval: seconds(random.pick(&[1, 5, 30])),
         response_timeout: seconds(60),
         tunnel_idle: seconds(120),
         drain: DRAIN,
-        head_bytes_max: 1024,
+        max_head_bytes: 1024,
+        // Clients that finish early are promised their answers here.
+        gone_clients: GoneClients::Never,
         splice_min: random.pick(&[1000, 8 << 10, 64 << 10]),
-        turn_bytes: 64 << 10,
+        turn_bytes: TURN_BYTES,
         held_buffers: random.between(1, 4),
         ..Config::default()
+    };
+    if !kind.limited {
+        return config;
+    }
+    Config {
+        max_connections: random.pick(&[0, 4, 12]),
+        max_connections_per_address: random.pick(&[0, 2, 5]),
+        max_accepts_per_address: random.pick(&[0, 2, 10]),
+        max_accepts_per_second: random.pick(&[0, 3, 20]),
+        max_registrations_per_second: random.pick(&[0, 1, 5]),
+        max_gateways_per_domain: random.pick(&[0, 1, 2]),
+        ..config
     }
 }
 
+fn tuning(random: &mut Random, kind: &Kind, variation: &Variation) -> Tuning {
+    let mut tuning = Tuning::draw(random, 1024);
+    if kind.crowd {
+        // A shard that is busy looks into its mailbox late.
+        tuning.mail_delay_max = random.pick(&[10, 200]);
+    }
+    if kind.hogs {
+        tuning.buffers = random.between(8, 12);
+        tuning.ring_buffers = random.between(2, 4);
+        tuning.socket_bytes.0 = random.pick(&[512, 700]);
+    }
+    if kind.fat {
+        tuning.socket_bytes = (FAT, FAT);
+        (tuning.pipes, tuning.pipe_bytes) = (4, FAT);
+    }
+    tuning.budget = BUDGET;
+    let fails_from = tuning.epoch_millis + 5000 + random.below(5000) as Millis;
+    tuning.fails_from = random.chance(FAILING).then_some(fails_from);
+    variation.apply(&mut tuning);
+    tuning
+}
+
 impl Simulation {
-    fn draw(seed: u64, trace_lines: usize) -> Simulation {
+    fn draw(seed: u64, variation: &Variation, trace_lines: usize) -> Simulation {
         let mut random = Random::new(!seed);
-        let calm = random.chance(400);
-        let tuning = Tuning::draw(&mut random, 1024);
-        let config = Arc::new(config(&mut random, &tuning, calm));
+        let kind = Kind::draw(&mut random, variation);
+        let tuning = tuning(&mut random, &kind, variation);
+        let config = Arc::new(config(&mut random, &tuning, &kind));
         config.validate().expect("a configuration that works");
-        let count = random.between(1, 3);
+        let count = if kind.crowd { random.between(3, 5) } else { random.between(1, 3) };
+        let (epoch, fails_from) = (tuning.epoch_millis, tuning.fails_from.unwrap_or(Millis::MAX));
+        let listeners = tuning.listeners;
         let world = World::new(seed, tuning, count, trace_lines);
-        let shared = Arc::new(Shared::new(count));
+        let shared = Arc::new(Shared::new(&config, count, 1));
         let shard = |number| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-            Some(Shard::new(world.shard(number), config, number, 1, shared, Arc::new(Counters::default())))
+            Some(Shard::new(world.shard(number), config, number, listeners, shared, Arc::new(Counters::default())))
         };
         let shards = (0..count).map(shard).collect();
-        let mut ledger = Ledger { calm, domains: random.between(1, 3), ..Ledger::default() };
+        let wait = config.client_wait.as_millis() as Millis;
+        let mut ledger = Ledger {
+            calm: kind.calm,
+            hurried: kind.crowd,
+            limited: kind.limited,
+            ipv6: !variation.lacks("ipv6"),
+            epoch,
+            client_wait: (!kind.limited && !variation.lacks("refusals")).then_some(wait),
+            domains: if kind.crowd { 1 } else { random.between(1, 3) },
+            ..Ledger::default()
+        };
+        let gateways = Simulation::draw_gateways(&mut random, &mut ledger, variation);
+        let (least, most) = if kind.crowd { (5, 9) } else { (1, 8) };
+        let mut clients: Vec<Client> =
+            (0..random.between(least, most)).map(|n| Client::draw(n, &mut random, &mut ledger)).collect();
+        clients.truncate(variation.clients());
+        clients.iter_mut().for_each(|client| client.shrink(variation.requests()));
+        world.note(|| format!("calm {}, {count} shards, {config:?}", kind.calm));
+        // Drawn apart, so that the rest is what it would be without.
+        let mut apart = Random::new(seed.rotate_left(32));
+        let from = epoch + if kind.calm { 5000 } else { 0 };
+        let drains = apart.chance(DRAINED) && !variation.lacks("drain");
+        let drains_at = drains.then(|| from + apart.below(4000) as Millis);
+        world.wake_at(drains_at.unwrap_or(0));
+        let rude = match kind.hogs {
+            true => apart.between(10, 20),
+            false if kind.fat || apart.chance(RUDE) => apart.between(2, 10),
+            false => 0,
+        };
+        let rude = (0..rude.min(variation.rude())).map(|n| Rude::draw(n, &mut apart, from, kind.hogs)).collect();
+        let variation = variation.clone();
+        Simulation {
+            world,
+            random,
+            shards,
+            gateways,
+            clients,
+            rude,
+            variation,
+            ledger,
+            drains_at,
+            fails_from,
+            passes: 0,
+            failed: false,
+        }
+    }
+
+    fn draw_gateways(random: &mut Random, ledger: &mut Ledger, variation: &Variation) -> Vec<Gateway> {
         let mut gateways = Vec::new();
         for domain in 0..ledger.domains {
-            let hasty = random.chance(60);
+            let hasty = random.chance(if ledger.hurried { 0 } else { 60 });
             ledger.hasty.extend(hasty.then_some(domain));
-            for _ in 0..random.between(1, 4) {
-                gateways.push(Gateway::draw(gateways.len(), domain, &mut random, hasty, calm));
+            let of_domain = random.between(if ledger.hurried { 3 } else { 1 }, 4);
+            for nth in 0..of_domain {
+                let gateway = Gateway::draw(gateways.len(), domain, random, hasty, ledger);
+                // One of each is left: without any, refusals would be right.
+                if nth < variation.gateways().max(1) {
+                    gateways.push(gateway);
+                }
             }
         }
-        let clients = (0..random.between(1, 8)).map(|n| Client::draw(n, &mut random, &mut ledger)).collect();
-        world.note(|| format!("calm {calm}, {count} shards, {config:?}"));
-        // Drawn apart, so that the other seeds are what they would be without.
-        let mut apart = Random::new(seed.rotate_left(32));
-        let from = if calm { 5000 } else { 0 };
-        let drains_at = apart.chance(DRAINED).then(|| from + apart.below(4000) as Millis);
-        world.wake_at(drains_at.unwrap_or(0));
-        Simulation { world, random, shards, gateways, clients, ledger, drains_at, passes: 0 }
+        gateways
     }
 
     /// Tells all shards to finish what they have begun, and to begin nothing.
@@ -102,16 +234,17 @@ impl Simulation {
         self.world.note(|| "the relay is told to drain".into());
         self.ledger.begin_ending();
         for shard in 0..self.shards.len() {
-            self.world.post(shard, Letter::Drain);
+            self.world.post(shard, Message::Drain);
         }
     }
 
     /// Gives everybody a turn, in any order. True when something happened.
     fn pass(&mut self, skipping: u32) -> bool {
+        let began = self.world.now();
         if self.drains_at.take_if(|at| *at <= self.world.now()).is_some() {
             self.drain();
         }
-        let actors = self.clients.len() + self.gateways.len() + self.shards.len();
+        let actors = self.clients.len() + self.gateways.len() + self.rude.len() + self.shards.len();
         let (first, mut active) = (self.random.below(actors), false);
         for n in 0..actors {
             if self.random.chance(skipping) {
@@ -123,14 +256,18 @@ impl Simulation {
                 Some(at) if at < self.gateways.len() => {
                     self.gateways[at].step(&self.world, self.shards.len(), &mut self.ledger)
                 }
-                Some(at) => self.turn(at - self.gateways.len()),
+                Some(at) => match at - self.gateways.len() {
+                    at if at < self.rude.len() => self.rude[at].step(&self.world, self.shards.len(), &self.variation),
+                    at => self.turn(at - self.rude.len()),
+                },
             };
         }
         self.passes += 1;
         if self.passes > PASSES_MAX {
             self.world.fault("the clock stands still: a shard turns in circles");
         }
-        active
+        // A call that takes time lets others come into their own.
+        active || self.world.now() != began
     }
 
     /// A shard's turn. True when it may have more to do at once.
@@ -142,6 +279,10 @@ impl Simulation {
                 self.shards[number] = None;
                 true
             }
+            Err(_) if self.world.now() >= self.fails_from => {
+                self.failed = true;
+                true
+            }
             Err(error) => self.world.fault(&format!("turn: {error}")),
         }
     }
@@ -149,7 +290,7 @@ impl Simulation {
     /// Goes on until `done`, or until nothing can happen any more, or until `by`.
     fn until(&mut self, by: Millis, done: impl Fn(&Simulation) -> bool) -> bool {
         loop {
-            if done(self) {
+            if self.failed || done(self) {
                 return true;
             }
             if self.pass(200) || self.pass(0) {
@@ -166,11 +307,19 @@ impl Simulation {
     /// Runs until every client is done.
     fn serve(&mut self) {
         let done = |simulation: &Simulation| simulation.clients.iter().all(Client::is_done);
-        if !self.until(CLIENTS_DONE_BY, done) {
+        if !self.until(self.ledger.epoch + CLIENTS_DONE_BY, done) {
             let all = self.clients.iter().filter(|client| !client.is_done()).map(Client::describe);
             let all: Vec<String> = all.chain(self.gateways.iter().map(Gateway::describe)).collect();
-            self.world.fault(&format!("clients hang:\n  {}\n  {}", all.join("\n  "), self.holdings()));
+            self.world.fault(&format!(
+                "clients hang:\n  {}\n  {}\n  {:?} {:?}",
+                all.join("\n  "),
+                self.holdings(),
+                self.world.next_wake(),
+                self.world.unrest()
+            ));
         }
+        let by = self.world.now() + RUDE_FOR;
+        let _ = self.until(by, |simulation| simulation.rude.iter().all(Rude::is_done));
     }
 
     /// Lets everybody go, one way or another, and sees that nothing is left.
@@ -179,13 +328,14 @@ impl Simulation {
         let ending = if self.ledger.ending { drawn.max(1) } else { drawn };
         self.world.note(|| format!("the end begins: {}", ["leave", "drain", "stop"][ending]));
         self.drains_at = None;
+        self.rude.iter_mut().for_each(|rude| rude.retire(&self.world));
         self.ledger.ending = ending > 0;
         self.ledger.exchanges.iter_mut().for_each(|exchange| exchange.under_way = false);
         for shard in 0..self.shards.len() {
             match ending {
                 0 => {}
-                1 => self.world.post(shard, Letter::Drain),
-                _ => self.world.post(shard, Letter::Stop),
+                1 => self.world.post(shard, Message::Drain),
+                _ => self.world.post(shard, Message::Stop),
             }
         }
         if ending == 0 {

@@ -6,7 +6,7 @@ use ringback::relay::Config;
 /// it goes to the gateway, although no more comes from the client.
 #[test]
 fn a_request_received_early_goes_on_by_itself() {
-    let server = Server::start(Config { buffer_size: 1024, head_bytes_max: 1024, ..config() });
+    let server = Server::start(Config { buffer_size: 1024, max_head_bytes: 1024, ..config() });
     for dialect in BOTH {
         let mut gateway = server.gateway(dialect, "dev");
         let mut client = server.connect();

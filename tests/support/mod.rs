@@ -73,7 +73,7 @@ impl Server {
     /// What all shards hold together.
     pub fn held(&self) -> Snapshot {
         let mut sum = Snapshot::default();
-        for shard in self.relay.snapshots() {
+        for shard in self.relay.snapshots().into_iter().flatten() {
             sum.connections += shard.connections;
             sum.parked += shard.parked;
             sum.domains += shard.domains;
@@ -81,6 +81,7 @@ impl Server {
             sum.buffers += shard.buffers;
             sum.pipes += shard.pipes;
             sum.streaming += shard.streaming;
+            sum.held += shard.held;
         }
         sum
     }
@@ -200,6 +201,12 @@ impl Peer {
     #[track_caller]
     pub fn head(&mut self) -> String {
         self.try_head().unwrap_or_else(|got| panic!("no whole head: {got}"))
+    }
+
+    /// Receives so many bytes; `None` if the connection ends or is reset before.
+    pub fn try_take(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).ok().map(|()| bytes)
     }
 
     /// Receives a head, or says what came instead.

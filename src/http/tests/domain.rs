@@ -31,6 +31,8 @@ fn path_form() {
         ("/GSIOT-ffmq-TTD5/x", "GSIOT-ffmq-TTD5", "/GSIOT-ffmq-TTD5"),
         ("http://relay.example/dom/rest", "dom", "/dom"),
         ("/~a.b_%41!$&'()*+,;=/", "~a.b_%41!$&'()*+,;=", "/~a.b_%41!$&'()*+,;="),
+        ("/dom//x", "dom", "/dom/"),
+        ("/dom////", "dom", "/dom///"),
     ] {
         assert_eq!(named("GET", target, "relay.example"), Ok((name.into(), strip.into())), "{target}");
         assert_eq!(named("GET", target, "10.0.0.1:8080"), Ok((name.into(), strip.into())), "{target}");
@@ -77,6 +79,12 @@ fn connect_form() {
     let dom = Ok(("dom".into(), String::new()));
     assert_eq!(named("CONNECT", "/dom", "relay.example"), dom);
     assert_eq!(named("CONNECT", "/dom/x", "relay.example"), dom);
+    assert_eq!(
+        named("CONNECT", "/dom:22", "relay.example"),
+        dom,
+        "as corkscrew, connect-proxy and proxytunnel write it"
+    );
+    assert_eq!(named("CONNECT", "/dom:5900/x", "relay.example"), dom);
     assert_eq!(named("CONNECT", "dom.relay.example:22", "relay.example"), dom);
     assert_eq!(named("CONNECT", "relay.example:22", "relay.example"), Err(Refusal::NoDomain));
     assert_eq!(named("CONNECT", "elsewhere.example:22", "dom.relay.example"), Err(Refusal::NoDomain));
@@ -97,7 +105,16 @@ fn refused_names() {
         ("GET", "/a#b", Refusal::BadDomain),
         ("GET", "/../x", Refusal::BadDomain),
         ("GET", "/./x", Refusal::BadDomain),
-        ("GET", "/caf\u{e9}/", Refusal::BadDomain),
+        ("GET", "/caf\u{e9}/", Refusal::BadTargetCharacter),
+        ("GET", "/dom:22/", Refusal::BadDomain),
+        ("CONNECT", "/dom:0", Refusal::BadDomain),
+        ("CONNECT", "/dom:65536", Refusal::BadDomain),
+        ("CONNECT", "/dom:", Refusal::BadDomain),
+        ("CONNECT", "/dom:22:22", Refusal::BadDomain),
+        ("CONNECT", "/:22", Refusal::BadDomain),
+        ("GET", "/.well-known/ptth/https%3A%2F%2Fa.example/", Refusal::NoDomain),
+        ("GET", "/.Well-Known", Refusal::NoDomain),
+        ("CONNECT", "/.well-known", Refusal::NoDomain),
         ("GET", &long, Refusal::DomainTooLong),
     ] {
         assert_eq!(named(method, target, "relay.example"), Err(refusal), "{target}");
@@ -111,15 +128,110 @@ fn registrations() {
     let register = |path: &str| {
         let bytes = format!("POST {path} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nHost: dom.relay.example\r\n\r\n");
         let head: RequestHead = parsed(&bytes);
-        registered(bytes.as_bytes(), &head).map(|span| span.of(bytes.as_bytes()).to_vec())
+        registered(bytes.as_bytes(), &head, &hostnames()).map(texts)
     };
-    assert_eq!(register("/gsiot-ffmq-ttd5"), Ok(b"gsiot-ffmq-ttd5".to_vec()));
-    assert_eq!(register("/a/b?c"), Ok(b"a".to_vec()));
-    for reserved in ["/", "/relay_domain", "/Relay_Domain/x", "/?x"] {
+    assert_eq!(register("/Gsiot-ffmq-ttd5"), Ok(vec!["gsiot-ffmq-ttd5".to_owned()]));
+    assert_eq!(register("/a/b?c"), Ok(vec!["a".to_owned()]));
+    for reserved in [
+        "/",
+        "/relay_domain",
+        "/Relay_Domain/x",
+        "/?x",
+        "/.well-known",
+        "/.Well-Known/",
+        "/.well-known/ptth",
+        "/.well-known/other/https%3A%2F%2Fa.example/",
+        "/.well-known/ptth/https%3A%2F%2Fa.example/more",
+    ] {
         assert_eq!(register(reserved), Err(Refusal::ReservedDomain), "{reserved}");
     }
     assert_eq!(register("/a@b"), Err(Refusal::BadDomain));
     assert_eq!(register(&format!("/{}", "a".repeat(256))), Err(Refusal::DomainTooLong));
+}
+
+fn texts(domains: Domains<'_>) -> Vec<String> {
+    domains.map(|domain| String::from_utf8(domain.as_bytes().to_vec()).unwrap()).collect()
+}
+
+/// What a registration for `list` in the place of origins registers.
+fn origins(list: &str) -> Result<Vec<String>, Refusal> {
+    let bytes = format!("GET /.well-known/ptth/{list} HTTP/1.1\r\nHost: relay.example\r\nUpgrade: ptth\r\n\r\n");
+    registered(bytes.as_bytes(), &parsed(&bytes), &hostnames()).map(texts)
+}
+
+/// Origins: the labels left of a hostname or else the whole host, in lower case, each once.
+#[test]
+fn registrations_by_origin() {
+    for (list, domains) in [
+        ("https%3A%2F%2Fbackend.example.com/", &["backend.example.com"][..]),
+        ("https%3a%2f%2fBackend.Example.com%3A8443", &["backend.example.com"]),
+        ("http://backend.example.com", &[]),
+        ("http%3A%2F%2Fdom.relay.example/?x", &["dom"]),
+        ("https%3A%2F%2FA.b.EU.relay.example.%3A443?x", &["a.b"]),
+        (
+            "https%3A%2F%2Fone.example,http%3A%2F%2Ftwo.example%3A8080,https%3A%2F%2Fone.example%3A8443/",
+            &["one.example", "two.example"],
+        ),
+        ("h%74tp%3A%2F%2F%64om.relay.example", &["dom"]),
+    ] {
+        let expected = domains.iter().map(|&domain| domain.to_owned()).collect::<Vec<_>>();
+        match domains {
+            // Not percent-encoded: two more segments.
+            [] => assert_eq!(origins(list), Err(Refusal::ReservedDomain), "{list}"),
+            _ => assert_eq!(origins(list), Ok(expected), "{list}"),
+        }
+    }
+}
+
+/// Origins that are none, or nobody's to register, and too many of them.
+#[test]
+fn origins_that_are_refused() {
+    let long = format!("https%3A%2F%2F{}", "a".repeat(256));
+    for (list, refusal) in [
+        ("", Refusal::BadOrigin),
+        ("/", Refusal::BadOrigin),
+        ("backend.example", Refusal::BadOrigin),
+        ("https%3A%2F%2F", Refusal::BadOrigin),
+        ("https%3A%2F%2Fa.example,", Refusal::BadOrigin),
+        ("https%3A%2F%2Fa.example%2Fx", Refusal::BadOrigin),
+        ("https%3A%2F%2Fu%40a.example", Refusal::BadOrigin),
+        ("https%3A%2F%2Fa.example%3Ax", Refusal::BadOrigin),
+        ("https%3A%2F%2Fa.example%", Refusal::BadOrigin),
+        ("https%3A%2F%2Fa.example%0", Refusal::BadOrigin),
+        ("wss%3A%2F%2Fa.example", Refusal::BadOrigin),
+        ("https%3A%2F%2F%5B::1%5D", Refusal::BadDomain),
+        ("https%3A%2F%2Frelay.example", Refusal::ReservedDomain),
+        ("https%3A%2F%2Frelay_domain", Refusal::ReservedDomain),
+        ("https%3A%2F%2F.Well-Known", Refusal::ReservedDomain),
+        ("https%3A%2F%2Fa.example,https%3A%2F%2F..", Refusal::BadDomain),
+        (long.as_str(), Refusal::DomainTooLong),
+    ] {
+        assert_eq!(origins(list), Err(refusal), "{list}");
+    }
+    let list = |count: usize| (0..count).map(|n| format!("https%3A%2F%2F{n}.example")).collect::<Vec<_>>().join(",");
+    assert_eq!(origins(&list(ORIGINS_MAX)).map(|domains| domains.len()), Ok(ORIGINS_MAX));
+    assert_eq!(origins(&list(ORIGINS_MAX + 1)), Err(Refusal::TooManyOrigins));
+    let same = |count: usize| vec!["https%3A%2F%2Fa.example"; count].join(",");
+    assert_eq!(origins(&same(ORIGINS_MAX)), Ok(vec!["a.example".to_owned()]));
+    assert_eq!(origins(&same(2000)), Err(Refusal::TooManyOrigins), "a long list is not searched for what it repeats");
+}
+
+/// The host alone, as an origin has it.
+#[test]
+fn full_hosts() {
+    for (target, host, full) in [
+        ("/x", "Backend.example.com:8443", Some("Backend.example.com")),
+        ("/x", "backend.example.com.", Some("backend.example.com")),
+        ("http://other.example:80/x", "backend.example.com", Some("other.example")),
+        ("/x", "[::1]:80", Some("[::1]")),
+        ("/x", "", None),
+        ("/x", ".", None),
+        ("/x", &"a".repeat(256), None),
+    ] {
+        let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let span = full_host(bytes.as_bytes(), &parsed(&bytes));
+        assert_eq!(span.map(|span| span.of(bytes.as_bytes())), full.map(str::as_bytes), "{host}");
+    }
 }
 
 /// Lower-casing keeps everything but the case, up to the longest name.
@@ -131,9 +243,9 @@ fn lowers() {
 }
 
 proptest! {
-    /// Whatever the target: a strip lies in the path, and what it leaves is a path that starts with a slash.
+    /// Whatever the target: a strip lies in the path, and what it leaves is a path that starts with one slash.
     #[test]
-    fn a_stripped_path_starts_with_a_slash(path in "/[a-zA-Z0-9/?%.~-]{0,20}") {
+    fn a_stripped_path_starts_with_one_slash(path in "/[a-zA-Z0-9/?%.~-]{0,20}") {
         let bytes = format!("GET {path} HTTP/1.1\r\nHost: relay.example\r\n\r\n");
         let head = parsed(&bytes);
         if let Ok(named) = of(bytes.as_bytes(), &head, &hostnames()) {
@@ -141,7 +253,7 @@ proptest! {
             prop_assert!(usize::from(head.path.start) <= cut.start && cut.end <= usize::from(head.path.end));
             let mut stripped = bytes.clone();
             stripped.replace_range(cut, "");
-            prop_assert!(stripped.starts_with("GET /"));
+            prop_assert!(stripped.starts_with("GET /") && !stripped.starts_with("GET //"));
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Promises about all heads, tested on generated ones.
 use super::parsed;
-use crate::http::{Body, Method, Parse, Version, domain, request, response};
+use crate::http::domain::Named;
+use crate::http::forward::{Added, Gateway};
+use crate::http::{
+    Body, Dialect, Method, Parse, Parts, Refusal, RequestHead, Version, domain, forward, request, response,
+};
 use proptest::prelude::*;
 
 /// What a request head is built from.
@@ -47,14 +51,21 @@ impl Made {
 fn made() -> impl Strategy<Value = Made> {
     // The prefix keeps names apart from those that mean something.
     let headers = || prop::collection::vec(("Q-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..5);
-    let body = prop_oneof![Just(MadeBody::None), any::<u64>().prop_map(MadeBody::Length), Just(MadeBody::Chunked)];
+    let length = 0..=i64::MAX as u64;
+    let body = prop_oneof![Just(MadeBody::None), length.prop_map(MadeBody::Length), Just(MadeBody::Chunked)];
     let method = prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH"]);
-    (method, "/[!-~]{0,30}", "[a-z0-9.-]{1,20}(:[0-9]{1,4})?", any::<bool>(), [headers(), headers()], body).prop_map(
-        |(method, path, host, old, around, body)| {
+    (
+        method,
+        "/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{0,30}",
+        "[a-z0-9.-]{1,20}(:[0-9]{1,4})?",
+        any::<bool>(),
+        [headers(), headers()],
+        body,
+    )
+        .prop_map(|(method, path, host, old, around, body)| {
             let body = if old && matches!(body, MadeBody::Chunked) { MadeBody::None } else { body };
             Made { method, path, host, old, around, body }
-        },
-    )
+        })
 }
 
 proptest! {
@@ -92,7 +103,7 @@ proptest! {
 
     /// The same for responses.
     #[test]
-    fn prefixes_of_responses_are_partial(made in made(), status in 100u16..1000, lf in any::<bool>()) {
+    fn prefixes_of_responses_are_partial(made in made(), status in 100u16..600, lf in any::<bool>()) {
         let text = made.bytes();
         let (_, headers) = text.split_once("\r\n").unwrap();
         let mut text = format!("HTTP/1.1 {status} {}\r\n{headers}", made.path);
@@ -173,7 +184,42 @@ const PIECES: &[&str] = &[
     "[::1]",
     "@",
     "Proxy-A: b",
+    "X-Forwarded-For: 1",
+    "Upgrade: PTTH/1.0",
+    "/.well-known/ptth/",
+    "http%3A%2F%2Fh",
+    "\t",
 ];
+
+/// What is sent to gateways of either dialect is a head that the strict parser reads, as the same request.
+fn forwarded(bytes: &[u8], head: &RequestHead, named: &Named) -> Result<(), TestCaseError> {
+    for (dialect, strip_prefix, trusted) in [
+        (Dialect::Classic, false, false),
+        (Dialect::Classic, true, false),
+        (Dialect::Ptth, true, false),
+        (Dialect::Ptth, false, true),
+    ] {
+        let added = Added::new([127, 0, 0, 1].into(), trusted);
+        let gateway = Gateway { dialect, strip_prefix, announce: false };
+        let mut parts = Parts::new();
+        forward::request(bytes, head, named, &gateway, &added, &mut parts);
+        let mut sent = Vec::new();
+        parts.copy(0, parts.len(), &mut sent);
+        match request::parse(&sent, 128) {
+            Ok(Parse::Complete(again)) => {
+                prop_assert_eq!(usize::from(again.len), sent.len());
+                prop_assert_eq!((again.method, again.version, again.body), (head.method, head.version, head.body));
+                prop_assert!(again.start == 0 && !again.is_absolute && again.upgrade == head.upgrade);
+                let host = |head: &RequestHead, bytes: &[u8]| head.authority.map(|host| host.of(bytes).to_vec());
+                prop_assert_eq!(host(&again, &sent), host(head, bytes));
+            }
+            // A few lines more than there were.
+            Err(Refusal::TooManyHeaders | Refusal::HeadTooLarge) => {}
+            other => prop_assert!(false, "{:?}: {}", other, sent.escape_ascii()),
+        }
+    }
+    Ok(())
+}
 
 /// Runs every parser over `bytes`, and everything that reads what they return.
 fn exercise(bytes: &[u8]) -> Result<(), TestCaseError> {
@@ -182,17 +228,26 @@ fn exercise(bytes: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(usize::from(head.len) <= bytes.len());
         let bytes = &bytes[..usize::from(head.len)];
         let _ = (head.path.of(bytes), head.authority.map(|span| span.of(bytes).len()));
-        prop_assert!(head.cuts.spans().iter().all(|cut| !cut.of(bytes).is_empty()));
-        let named = domain::of(bytes, &head, &hostnames).map(|named| named.name);
-        for name in [named, domain::registered(bytes, &head)].into_iter().flatten() {
+        prop_assert!(head.cuts.spans(bytes).all(|cut| !cut.of(bytes).is_empty()));
+        let named = domain::of(bytes, &head, &hostnames);
+        if let Ok(named) = &named {
             let mut out = [0; domain::DOMAIN_BYTES_MAX];
-            prop_assert!(!domain::lower(name.of(bytes), &mut out).is_empty());
+            prop_assert!(!domain::lower(named.name.of(bytes), &mut out).is_empty());
+        }
+        if let Ok(domains) = domain::registered(bytes, &head, &hostnames) {
+            let sizes: Vec<_> = domains.map(|domain| domain.as_bytes().len()).collect();
+            prop_assert!((1..=domain::ORIGINS_MAX).contains(&sizes.len()) && !sizes.contains(&0));
+        }
+        prop_assert!(domain::full_host(bytes, &head).is_none_or(|host| !host.is_empty()));
+        if let (Ok(named), None) = (named, head.registration) {
+            forwarded(bytes, &head, &named)?;
         }
     }
     for method in [Method::Get, Method::Head, Method::Connect] {
         if let Ok(Parse::Complete(head)) = response::parse(bytes, method, 100) {
             prop_assert!(usize::from(head.len) <= bytes.len());
-            prop_assert!(head.cuts.spans().iter().all(|cut| !cut.of(&bytes[..usize::from(head.len)]).is_empty()));
+            let bytes = &bytes[..usize::from(head.len)];
+            prop_assert!(head.cuts.spans(bytes).all(|cut| !cut.of(bytes).is_empty()));
         }
     }
     let mut body = Body::CHUNKED;

@@ -2,8 +2,12 @@
 mod canned;
 mod domain;
 mod faults;
+mod forward;
 mod framing;
 mod generated;
+mod registration;
+mod repair;
+mod reply;
 mod request;
 mod response;
 
@@ -31,7 +35,7 @@ fn get(headers: &str) -> String {
 fn without_cuts(head: &[u8], cuts: &super::Cuts) -> Vec<u8> {
     let mut left = Vec::new();
     let mut at = 0;
-    for cut in cuts.spans() {
+    for cut in cuts.spans(head) {
         left.extend_from_slice(&head[at..usize::from(cut.start)]);
         at = usize::from(cut.end);
     }

@@ -54,7 +54,7 @@ fn targets() {
         ("GET //d", "//d", "h"),
         ("OPTIONS *", "", "h"),
         ("GET http://other:80/d?x", "/d?x", "other:80"),
-        ("GET HTTPS://Other", "", "Other"),
+        ("GET HTTP://Other", "", "Other"),
         ("GET http://other?x", "", "other"),
         ("CONNECT d.h:22", "", "d.h:22"),
         ("CONNECT /d", "/d", "h"),
@@ -67,32 +67,29 @@ fn targets() {
     assert_eq!(parsed("GET / HTTP/1.0\r\n\r\n").authority, None);
 }
 
-/// One or two empty lines in front are counted and cut; spans still count from the first byte.
+/// Up to eight empty lines in front are counted; spans still count from the first byte.
 #[test]
 fn empty_lines_in_front() {
-    for lines in ["\r\n", "\r\n\r\n"] {
-        let bytes = format!("{lines}GET /d HTTP/1.1\r\nHost: h\r\n\r\n");
+    for count in 0..=8 {
+        let bytes = format!("{}GET /d HTTP/1.1\r\nHost: h\r\n\r\n", "\r\n".repeat(count));
         let head = parsed(&bytes);
-        assert_eq!(usize::from(head.len), bytes.len());
+        assert_eq!((usize::from(head.len), usize::from(head.start)), (bytes.len(), 2 * count));
         assert_eq!(text(&bytes, head.path), "/d");
-        assert!(without_cuts(bytes.as_bytes(), &head.cuts).starts_with(b"GET /d"));
     }
     for bytes in ["", "\r", "\r\n", "\r\n\r", "\r\n\r\n"] {
         assert_eq!(request::parse(bytes.as_bytes(), 100), Ok(Parse::Partial), "{bytes:?}");
     }
 }
 
-/// Bodies: none, a length (repeated alike or not), chunked as the last coding.
+/// Bodies: none, a length, chunked as the last coding.
 #[test]
 fn bodies() {
     for (headers, body) in [
         ("", Body::EMPTY),
         ("Content-Length: 0\r\n", Body::Length(0)),
         ("content-length:5\r\n", Body::Length(5)),
-        ("Content-Length: \t 007 \r\n", Body::Length(7)),
-        ("Content-Length: 5\r\nContent-Length: 5\r\n", Body::Length(5)),
-        ("Content-Length: 5, 5\r\n", Body::Length(5)),
-        ("Content-Length: 18446744073709551615\r\n", Body::Length(u64::MAX)),
+        ("Content-Length: \t 70 \r\n", Body::Length(70)),
+        ("Content-Length: 9223372036854775807\r\n", Body::Length(i64::MAX as u64)),
         ("Transfer-Encoding: chunked\r\n", Body::CHUNKED),
         ("TRANSFER-ENCODING: Chunked\r\n", Body::CHUNKED),
         ("Transfer-Encoding: gzip;q=1 , chunked\r\n", Body::CHUNKED),
@@ -101,6 +98,8 @@ fn bodies() {
         assert_eq!(parsed(&get(headers)).body, body, "{headers:?}");
     }
     assert_eq!(parsed("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n").body, Body::EMPTY);
+    let zero = "CONNECT /d HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(parsed(zero).body, Body::EMPTY, "as the original relay's tunnel client sends it");
 }
 
 /// RFC 9112 §9.3: 1.1 keeps unless told otherwise, 1.0 does not unless told otherwise; close wins.
@@ -141,6 +140,76 @@ fn upgrades() {
     assert!(!asks("CONNECT /d HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"));
 }
 
+/// An `Upgrade` that `Connection` does not list is told from one that it does, and from none.
+#[test]
+fn unlisted_upgrades() {
+    let is_unlisted = |bytes: &str| parsed(bytes).upgrade_unlisted;
+    assert!(is_unlisted(&get("Upgrade: websocket\r\n")));
+    assert!(is_unlisted(&get("Connection: keep-alive\r\nUpgrade: websocket\r\n")));
+    assert!(!is_unlisted(&get("Connection: upgrade\r\nUpgrade: websocket\r\n")));
+    assert!(!is_unlisted(&get("Upgrade: PTTH/1.0\r\n")));
+    assert!(!is_unlisted(&get("Upgrade:\r\n")));
+    assert!(!is_unlisted("GET /d HTTP/1.0\r\nUpgrade: websocket\r\n\r\n"));
+    assert_eq!(forwarded("Upgrade: websocket\r\nA: b\r\n"), "A: b\r\n", "not for those who go by the rules");
+}
+
+/// An empty `Host` is what a client sends that knows no host; it names no authority.
+#[test]
+fn empty_host() {
+    for value in ["", " ", "\t "] {
+        let head = parsed(&format!("GET /d HTTP/1.1\r\nHost:{value}\r\n\r\n"));
+        assert_eq!((head.authority, head.host_differs), (None, false));
+    }
+}
+
+/// Whether a URL as the target is at odds with `Host`.
+#[test]
+fn urls_and_host() {
+    for (bytes, differs) in [
+        ("GET http://h/d HTTP/1.1\r\nHost: h\r\n\r\n", false),
+        ("GET http://h:80/d HTTP/1.1\r\nHost: h\r\n\r\n", true),
+        ("GET http://h/d HTTP/1.1\r\nHost: i\r\n\r\n", true),
+        ("GET http://h/d HTTP/1.1\r\nHost:\r\n\r\n", true),
+        ("GET http://h/d HTTP/1.0\r\n\r\n", true),
+    ] {
+        let head = parsed(bytes);
+        assert!(head.is_absolute && head.host_differs == differs, "{bytes}");
+    }
+    let head = parsed(&get(""));
+    assert!(!head.is_absolute && !head.host_differs);
+}
+
+/// Claims about hops before this one are noticed, and cut.
+#[test]
+fn claims() {
+    for name in [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "x-forwarded-prefix",
+    ] {
+        let headers = format!("A: b\r\n{name}: x\r\n");
+        assert!(parsed(&get(&headers)).claims, "{name}");
+        assert_eq!(forwarded(&headers), "A: b\r\n");
+    }
+    assert!(!parsed(&get("X-Forwarded: x\r\nX-Forwarded-By: y\r\n")).claims);
+}
+
+/// However many names `Connection` has and however the fields lie, they are left out and nothing else is.
+#[test]
+fn many_hop_by_hop_fields() {
+    let names: Vec<_> = (0..40).map(|n| format!("Hop-{n}")).collect();
+    let apart: String = names.iter().map(|name| format!("{name}: x\r\nKept-{name}: y\r\n")).collect();
+    let kept: String = names.iter().map(|name| format!("Kept-{name}: y\r\n")).collect();
+    let (some, others) = names.split_at(15);
+    let listed = format!("Connection: {}\r\n{apart}connection: {}\r\n", some.join(" , "), others.join(","));
+    assert_eq!(forwarded(&listed), kept);
+    assert_eq!(forwarded(&"TE: trailers\r\nX: y\r\n".repeat(40)), "X: y\r\n".repeat(40));
+    assert_eq!(forwarded("Connection: a,b,c,d,e,f,g,h,i\r\nI: 1\r\nJ: 2\r\nH: 3\r\n"), "J: 2\r\n");
+}
+
 /// Hop-by-hop headers and the client's own claims do not pass; everything else does, line for line.
 #[test]
 fn cuts() {
@@ -150,7 +219,6 @@ fn cuts() {
         ("A: b\r\nkeep-alive: timeout=5\r\n", "A: b\r\n"),
         ("Proxy-Connection: x\r\nPROXY-Authorization: y\r\nProxy-: z\r\nProxyX: k\r\n", "ProxyX: k\r\n"),
         ("TE: trailers\r\nA: b\r\nUpgrade: h2c\r\nC: d\r\n", "A: b\r\nC: d\r\n"),
-        ("X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-For: 1\r\n", "X-Forwarded-For: 1\r\n"),
         ("A: b  \r\nConnection: a, c\r\nB: x\r\nC:\r\n", "B: x\r\n"),
         ("Connection: C\r\nB: x\r\nc: \t \r\n", "B: x\r\n"),
         ("Connection: upgrade\r\nUpgrade: websocket\r\nA: b\r\n", "Upgrade: websocket\r\nA: b\r\n"),

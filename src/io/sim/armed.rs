@@ -1,10 +1,11 @@
 //! What a shard has armed, and the rules for arming.
-use super::super::{Armed, Fd, Key, Millis};
+use super::super::{Armed, Interest, Key, Millis};
 
 /// One armed operation.
 pub(super) struct Operation {
     pub(super) key: Key,
-    pub(super) fd: Fd,
+    /// The socket's number.
+    pub(super) fd: i32,
     /// Index of the connection.
     pub(super) conn: usize,
     pub(super) armed: Armed,
@@ -46,7 +47,7 @@ impl Table {
                 return Err(format!("slot {slot} was used again while {:?} of {:?} is armed", other.armed, other.key));
             }
             if other.fd != operation.fd {
-                return Err(format!("{:?} armed for {:?} and {:?}", operation.key, other.fd, operation.fd));
+                return Err(format!("{:?} armed for {} and {}", operation.key, other.fd, operation.fd));
             }
             if other.armed == operation.armed || clash(other.armed, operation.armed) {
                 return Err(format!("{:?} for {:?} while {:?} is armed", operation.armed, operation.key, other.armed));
@@ -56,14 +57,14 @@ impl Table {
         Ok(())
     }
 
-    /// Asks an operation to end.
-    pub(super) fn cancel(&mut self, key: Key, armed: Armed) -> Result<(), String> {
+    /// Asks an operation to end. Says of which connection.
+    pub(super) fn cancel(&mut self, key: Key, armed: Armed) -> Result<usize, String> {
         // The latest: one that ended this turn may have been armed again.
         let found = self.operations.iter_mut().rev().find(|o| o.key == key && o.armed == armed);
         match found {
             Some(operation) => {
                 operation.cancelled = true;
-                Ok(())
+                Ok(operation.conn)
             }
             None => Err(format!("cancel of {armed:?} for {key:?}, which is not armed")),
         }
@@ -75,11 +76,12 @@ impl Table {
     }
 
     /// The first thing armed for a descriptor.
-    pub(super) fn on(&self, fd: Fd) -> Option<&Operation> {
+    pub(super) fn on(&self, fd: i32) -> Option<&Operation> {
         self.operations.iter().find(|o| o.fd == fd && !o.ended)
     }
 }
 
 fn clash(one: Armed, other: Armed) -> bool {
-    matches!((one, other), (Armed::PollIn, Armed::Stream) | (Armed::Stream, Armed::PollIn))
+    const IN: Armed = Armed::Watch(Interest::Readable);
+    matches!((one, other), (IN, Armed::Stream) | (Armed::Stream, IN))
 }

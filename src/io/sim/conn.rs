@@ -4,7 +4,7 @@
 //! to an end that is closed bring a reset back; a reset is reported once, by whichever call comes first, and
 //! looks like an end of stream to the calls after it.
 use super::super::{Half, Millis};
-use super::flow::Flow;
+use super::flow::{Cork, Flow};
 use std::net::SocketAddr;
 
 /// Which end of a connection.
@@ -64,6 +64,8 @@ pub(super) struct Conn {
     /// Whether the far end forgets received bytes when a reset comes, as some systems do.
     pub(super) forgetful: bool,
     pub(super) address: SocketAddr,
+    /// Whether the near end has received anything yet.
+    pub(super) heard: bool,
 }
 
 impl Conn {
@@ -74,6 +76,7 @@ impl Conn {
             latency,
             forgetful: false,
             address,
+            heard: false,
         }
     }
 
@@ -102,7 +105,7 @@ impl Conn {
     /// Whether a poll for output would end.
     pub(super) fn writable(&self, end: End) -> bool {
         let side = &self.sides[end as usize];
-        side.dead || side.finished || self.flows[end.other() as usize].room() > 0
+        side.dead || side.finished || self.flows[end.other() as usize].has_much_room()
     }
 
     /// Whether a reset has reached this end.
@@ -129,6 +132,7 @@ impl Conn {
 
     /// Receives into `out`, which must not be longer than what was found.
     pub(super) fn take(&mut self, end: End, out: &mut [u8]) {
+        self.heard |= end == End::Near;
         self.flows[end as usize].pop(out);
     }
 
@@ -149,12 +153,24 @@ impl Conn {
     }
 
     /// Sends bytes for which there is room. Returns when something comes of it.
-    pub(super) fn put(&mut self, end: End, now: Millis, bytes: &[u8]) -> Millis {
-        let at = now + self.latency;
+    pub(super) fn put(&mut self, end: End, now: Millis, stall: Millis, bytes: &[u8], cork: Option<Cork>) -> Millis {
+        let at = now + self.latency + stall;
         if self.sides[end.other() as usize].closed {
             return self.reset(end, at + self.latency);
         }
-        self.flows[end.other() as usize].push(now, at, bytes)
+        self.flows[end.other() as usize].push(now, at, bytes, cork)
+    }
+
+    /// Until when something that `end` has sent is kept back, if nothing has ended since.
+    pub(super) fn held_until(&self, end: End) -> Option<Millis> {
+        let over = self.sides.iter().any(|side| side.closed || side.finished || side.reset.is_some());
+        self.flows[end.other() as usize].held_until().filter(|_| !over)
+    }
+
+    /// What was kept back goes: nothing more can be sent before that.
+    pub(super) fn let_go(&mut self, end: End, now: Millis) -> Millis {
+        self.flows[end.other() as usize].let_go(now + self.latency);
+        now + self.latency
     }
 
     /// Shuts down. Returns when the other end notices.
@@ -184,6 +200,15 @@ impl Conn {
         self.sides[end as usize].closed = true;
         self.flows[end as usize].clear();
         self.reset(end.other(), now + self.latency)
+    }
+
+    /// Resets the other end at once and ends this one, which stays open. Returns when the other end notices.
+    pub(super) fn disconnect(&mut self, now: Millis) -> Millis {
+        let near = &mut self.sides[End::Near as usize];
+        near.dead = true;
+        near.untold = true;
+        self.flows[End::Near as usize].clear();
+        self.reset(End::Far, now + self.latency)
     }
 
     /// Lets a reset reach `end` at `at`.

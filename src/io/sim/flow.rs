@@ -2,6 +2,14 @@
 use super::super::Millis;
 use std::collections::VecDeque;
 
+/// How a kernel keeps back what is less than a segment when more was announced.
+#[derive(Clone, Copy)]
+pub(super) struct Cork {
+    pub(super) segment_bytes: usize,
+    /// It goes without more by then.
+    pub(super) until: Millis,
+}
+
 /// A bounded queue of bytes with a delay, and the end of stream behind them.
 pub(super) struct Flow {
     /// Sent and not yet received, in order.
@@ -10,6 +18,8 @@ pub(super) struct Flow {
     arrived: usize,
     /// Those behind: when how many more arrive. Times never go down.
     under_way: VecDeque<(Millis, usize)>,
+    /// The last of `bytes`, which the sending kernel keeps back, and until when.
+    held: Option<(usize, Millis)>,
     /// Most bytes in `bytes`: both sockets' buffers together.
     capacity: usize,
     /// When the end of stream arrives, once it was sent.
@@ -20,11 +30,15 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(capacity: usize) -> Flow {
-        Flow { bytes: VecDeque::new(), arrived: 0, under_way: VecDeque::new(), capacity, fin: None, fin_arrived: false }
+        let (bytes, under_way) = (VecDeque::new(), VecDeque::new());
+        Flow { bytes, arrived: 0, under_way, held: None, capacity, fin: None, fin_arrived: false }
     }
 
     /// Lets everything arrive that is due.
     pub(super) fn settle(&mut self, now: Millis) {
+        if let Some((_, until)) = self.held.filter(|held| held.1 <= now) {
+            self.let_go(until);
+        }
         while let Some(&(at, count)) = self.under_way.front()
             && at <= now
         {
@@ -39,21 +53,53 @@ impl Flow {
         self.capacity - self.bytes.len().min(self.capacity)
     }
 
-    /// Appends bytes that arrive at `at`, or behind those before them. Returns when.
-    pub(super) fn push(&mut self, now: Millis, at: Millis, bytes: &[u8]) -> Millis {
+    /// Whether a poll says that there is room: Linux keeps silent until a third of the buffer is free
+    /// (`sk_stream_is_writeable`).
+    pub(super) fn has_much_room(&self) -> bool {
+        self.room() > 0 && self.room() >= self.bytes.len().min(self.capacity) / 2
+    }
+
+    /// Appends bytes that arrive at `at`, or behind those before them, but for what `cork` keeps back. Returns when.
+    pub(super) fn push(&mut self, now: Millis, at: Millis, bytes: &[u8], cork: Option<Cork>) -> Millis {
         debug_assert!(bytes.len() <= self.room());
-        let at = at.max(self.under_way.back().map_or(0, |last| last.0));
+        let (held, until) = self.held.take().unwrap_or((0, Millis::MAX));
+        let whole = held + bytes.len();
+        let keep = cork.map_or(0, |cork| whole % cork.segment_bytes);
         self.bytes.extend(bytes);
+        if let Some(cork) = cork.filter(|_| keep > 0) {
+            // The kernel's timer is not set anew as long as nothing goes.
+            self.held = Some((keep, if keep == whole { until.min(cork.until) } else { cork.until }));
+        }
+        self.deliver(now, at, whole - keep)
+    }
+
+    /// So many of the bytes arrive at `at`, or behind those before them. Returns when.
+    fn deliver(&mut self, now: Millis, at: Millis, count: usize) -> Millis {
+        let at = at.max(self.under_way.back().map_or(0, |last| last.0));
         if at <= now && self.under_way.is_empty() {
-            self.arrived += bytes.len();
-        } else {
-            self.under_way.push_back((at, bytes.len()));
+            self.arrived += count;
+        } else if count > 0 {
+            self.under_way.push_back((at, count));
         }
         at
     }
 
+    /// Until when something is kept back.
+    pub(super) fn held_until(&self) -> Option<Millis> {
+        self.held.map(|held| held.1)
+    }
+
+    /// What is kept back goes, to arrive at `at`.
+    pub(super) fn let_go(&mut self, at: Millis) {
+        if let Some((count, _)) = self.held.take() {
+            let at = at.max(self.under_way.back().map_or(0, |last| last.0));
+            self.under_way.push_back((at, count));
+        }
+    }
+
     /// Puts the end of stream behind the bytes. Returns when it arrives.
     pub(super) fn finish(&mut self, at: Millis) -> Millis {
+        self.let_go(at);
         let at = at.max(self.under_way.back().map_or(0, |last| last.0));
         *self.fin.get_or_insert(at)
     }
@@ -89,6 +135,7 @@ impl Flow {
     pub(super) fn cut(&mut self) {
         self.bytes.truncate(self.arrived);
         self.under_way.clear();
+        self.held = None;
         self.fin = None;
     }
 

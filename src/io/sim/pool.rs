@@ -11,16 +11,33 @@ pub(super) struct Pool {
     size: usize,
     /// Length on loan, by buffer; `None` when it is in the pool.
     loans: Vec<Option<u32>>,
+    /// At hand: neither on loan nor in the ring.
     free: VecDeque<u16>,
+    /// In the kernel's ring: for streams only.
+    ring: VecDeque<u16>,
+    ring_target: usize,
 }
 
 impl Pool {
-    pub(super) fn new(count: usize, size: usize) -> Pool {
-        Pool {
+    pub(super) fn new(count: usize, size: usize, ring_target: usize) -> Pool {
+        let mut pool = Pool {
             memory: vec![STALE; count * size],
             size,
             loans: vec![None; count],
             free: (0..count).map(|id| u16::try_from(id).expect("buffer numbers fit 16 bits")).collect(),
+            ring: VecDeque::new(),
+            ring_target,
+        };
+        pool.publish();
+        pool
+    }
+
+    /// Fills the kernel's ring up to its target. Once a turn.
+    pub(super) fn publish(&mut self) {
+        while self.ring.len() < self.ring_target
+            && let Some(id) = self.free.pop_back()
+        {
+            self.ring.push_back(id);
         }
     }
 
@@ -33,14 +50,35 @@ impl Pool {
         self.loans.len()
     }
 
-    pub(super) fn free(&self) -> usize {
+    /// Neither on loan nor in the ring.
+    pub(super) fn at_hand(&self) -> usize {
         self.free.len()
     }
 
-    /// Lends a buffer filled by `fill`, which is given `len` bytes. There must be a free one.
+    /// Not on loan.
+    pub(super) fn free(&self) -> usize {
+        self.free.len() + self.ring.len()
+    }
+
+    /// In the kernel's ring.
+    pub(super) fn in_ring(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Lends a buffer filled by `fill`, which is given `len` bytes. There must be one at hand.
     pub(super) fn lend(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Buf {
+        let id = self.free.pop_front().expect("a buffer at hand");
+        self.lend_this(id, len, fill)
+    }
+
+    /// The same, of the kernel's ring. There must be one in it.
+    pub(super) fn lend_of_ring(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Buf {
+        let id = self.ring.pop_front().expect("a buffer in the ring");
+        self.lend_this(id, len, fill)
+    }
+
+    fn lend_this(&mut self, id: u16, len: usize, fill: impl FnOnce(&mut [u8])) -> Buf {
         assert!(len > 0 && len <= self.size, "a loan of {len} bytes");
-        let id = self.free.pop_front().expect("a free buffer");
         let at = usize::from(id) * self.size;
         fill(&mut self.memory[at..at + len]);
         self.loans[usize::from(id)] = Some(len as u32);
@@ -102,7 +140,7 @@ impl Pipes {
     }
 
     pub(super) fn release(&mut self, pipe: Pipe, empty: bool) -> Result<(), String> {
-        let left = self.content(pipe)?.len();
+        let left = self.content(&pipe)?.len();
         if empty && left > 0 {
             return Err(format!("pipe {} came back as empty with {left} bytes in it", pipe.0));
         }
@@ -111,12 +149,12 @@ impl Pipes {
     }
 
     /// How many more bytes fit.
-    pub(super) fn room(&mut self, pipe: Pipe) -> Result<usize, String> {
+    pub(super) fn room(&mut self, pipe: &Pipe) -> Result<usize, String> {
         let capacity = self.capacity;
         Ok(capacity - self.content(pipe)?.len())
     }
 
-    pub(super) fn content(&mut self, pipe: Pipe) -> Result<&mut VecDeque<u8>, String> {
+    pub(super) fn content(&mut self, pipe: &Pipe) -> Result<&mut VecDeque<u8>, String> {
         let held = self.held.get_mut(usize::from(pipe.0)).and_then(Option::as_mut);
         held.ok_or_else(|| format!("pipe {} is not on loan", pipe.0))
     }

@@ -1,7 +1,9 @@
 //! The simulated world's state, shared by its shards and by the far ends of their connections.
-use super::super::{Armed, Fd, Half, Key, Millis};
+use super::super::{Armed, Half, Interest, Key, Millis, Socket};
 use super::armed::{Operation, Table};
 use super::conn::{Conn, End};
+use super::flow::Cork;
+use super::meter::Meter;
 use super::random::Random;
 use super::tuning::Tuning;
 use std::cmp::Reverse;
@@ -25,6 +27,9 @@ pub(super) struct Shard<M> {
     pub(super) inbox: Vec<VecDeque<(Millis, M)>>,
     /// The shard did something since its last turn, and something may have come of it already.
     pub(super) stirred: bool,
+    pub(super) meter: Meter,
+    /// Milliseconds that this turn's calls have taken.
+    pub(super) spent: usize,
 }
 
 pub(super) struct State<M> {
@@ -34,6 +39,8 @@ pub(super) struct State<M> {
     pub(super) now: Millis,
     /// Times at which something may become possible that is not now.
     wakes: BinaryHeap<Reverse<Millis>>,
+    /// Connections with something kept back, by when it goes.
+    corks: BinaryHeap<Reverse<(Millis, usize)>>,
     pub(super) conns: Vec<Conn>,
     /// Connection behind each descriptor.
     fds: Vec<Option<usize>>,
@@ -50,12 +57,15 @@ impl<M> State<M> {
             listeners: (0..tuning.listeners).map(|_| Listener::default()).collect(),
             inbox: (0..=shards).map(|_| VecDeque::new()).collect(),
             stirred: false,
+            meter: Meter::default(),
+            spent: 0,
         };
         State {
             seed,
             random: Random::new(seed),
-            now: 0,
+            now: tuning.epoch_millis,
             wakes: BinaryHeap::new(),
+            corks: BinaryHeap::new(),
             conns: Vec::new(),
             fds: vec![None; FIRST_FD],
             shards: (0..shards).map(|_| shard()).collect(),
@@ -102,67 +112,102 @@ impl<M> State<M> {
         None
     }
 
+    // What a turn costs.
+
+    /// A call that receives, sends or splices: it counts, and it may take time.
+    pub(super) fn called(&mut self, shard: usize, conn: usize, bytes: usize) {
+        let State { shards, tuning, random, .. } = self;
+        let outcome = shards[shard].meter.called(conn, bytes, &tuning.budget);
+        let slow = shards[shard].spent < tuning.slow_max && random.chance(tuning.slow);
+        shards[shard].spent += usize::from(slow);
+        self.now += Millis::from(slow);
+        if let Err(wrong) = outcome {
+            self.fault(&format!("shard {shard}: {wrong}"));
+        }
+    }
+
+    /// The shard does something with a connection.
+    pub(super) fn touched(&mut self, shard: usize, conn: usize) {
+        self.shards[shard].meter.touched(conn);
+    }
+
+    /// Says which connection was kept waiting, up to now, for what was announced and did not follow.
+    pub(super) fn idle_cork(&mut self) -> Option<String> {
+        while let Some(&Reverse((at, conn))) = self.corks.peek()
+            && at <= self.now
+        {
+            self.corks.pop();
+            if self.conns[conn].held_until(End::Near) == Some(at) && self.tuning.cork_is_fault {
+                return Some(format!("peer {conn} waits for bytes that were sent as if more would follow at once"));
+            }
+        }
+        None
+    }
+
     // Descriptors.
 
     /// A descriptor for a connection: the lowest free number, as a kernel would.
-    pub(super) fn open(&mut self, conn: usize) -> Fd {
+    pub(super) fn open(&mut self, conn: usize) -> Socket {
         let free = (FIRST_FD..self.fds.len()).find(|&fd| self.fds[fd].is_none());
         let fd = free.unwrap_or_else(|| {
             self.fds.push(None);
             self.fds.len() - 1
         });
         self.fds[fd] = Some(conn);
-        Fd(fd as i32)
+        Socket::new(fd as i32)
     }
 
     /// The connection behind a descriptor, up to date.
-    pub(super) fn behind(&mut self, fd: Fd, doing: &str) -> usize {
-        let conn = usize::try_from(fd.0).ok().and_then(|fd| self.fds.get(fd).copied().flatten());
-        let Some(conn) = conn else { self.fault(&format!("{doing} on {fd:?}, which is closed")) };
+    pub(super) fn behind(&mut self, socket: &Socket, doing: &str) -> usize {
+        let conn = usize::try_from(socket.number()).ok().and_then(|fd| self.fds.get(fd).copied().flatten());
+        let Some(conn) = conn else { self.fault(&format!("{doing} on {socket:?}, which is closed")) };
         self.conns[conn].settle(self.now);
         conn
     }
 
     /// Takes a descriptor away. Nothing may be armed for it.
-    pub(super) fn vacate(&mut self, fd: Fd, doing: &str) -> usize {
-        let conn = self.behind(fd, doing);
+    pub(super) fn vacate(&mut self, socket: Socket, doing: &str) -> usize {
+        let conn = self.behind(&socket, doing);
+        let fd = socket.into_number();
         for (number, shard) in self.shards.iter().enumerate() {
             if let Some(operation) = shard.table.on(fd) {
                 let Operation { key, armed, .. } = operation;
-                self.fault(&format!("{doing} of {fd:?} while shard {number} has {armed:?} armed for {key:?}"));
+                self.fault(&format!("{doing} of socket {fd} while shard {number} has {armed:?} armed for {key:?}"));
             }
         }
-        self.fds[fd.0 as usize] = None;
+        self.fds[fd as usize] = None;
         conn
     }
 
     /// Descriptors in use.
-    pub(super) fn open_fds(&self) -> Vec<Fd> {
+    pub(super) fn open_fds(&self) -> Vec<usize> {
         let open = self.fds.iter().enumerate().filter(|(_, conn)| conn.is_some());
-        open.map(|(fd, _)| Fd(fd as i32)).collect()
+        open.map(|(fd, _)| fd).collect()
     }
 
     // Operations.
 
-    pub(super) fn arm(&mut self, shard: usize, fd: Fd, key: Key, armed: Armed) {
-        let conn = self.behind(fd, "arming");
+    pub(super) fn arm(&mut self, shard: usize, socket: &Socket, key: Key, armed: Armed) {
+        let conn = self.behind(socket, "arming");
+        let fd = socket.number();
+        self.touched(shard, conn);
         for (number, other) in self.shards.iter().enumerate() {
             if number != shard && other.table.on(fd).is_some() {
-                self.fault(&format!("shard {shard} arms {fd:?}, which shard {number} has armed"));
+                self.fault(&format!("shard {shard} arms {socket:?}, which shard {number} has armed"));
             }
         }
         let stray = self.shards[shard].table.on(fd).filter(|other| other.key != key);
         if let Some(other) = stray {
-            self.fault(&format!("{fd:?} armed for {key:?} and {:?}", other.key));
+            self.fault(&format!("{socket:?} armed for {key:?} and {:?}", other.key));
         }
         let not_before = match self.random.chance(self.tuning.late) {
             true => self.now + self.random.between(1, self.tuning.late_max) as Millis,
             false => self.now,
         };
-        let spurious = armed == Armed::PollIn && self.random.chance(self.tuning.spurious);
+        let spurious = armed == Armed::Watch(Interest::Readable) && self.random.chance(self.tuning.spurious);
         let spurious_at = spurious.then(|| self.now + self.random.below(20) as Millis);
         self.wake_at(not_before.max(spurious_at.unwrap_or(0)));
-        self.note(|| format!("shard {shard}: arm {armed:?} {fd:?} {}", name(key)));
+        self.note(|| format!("shard {shard}: arm {armed:?} {fd} {}", name(key)));
         let operation = Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
         self.shards[shard].stirred = true;
         if let Err(wrong) = self.shards[shard].table.arm(operation) {
@@ -171,11 +216,12 @@ impl<M> State<M> {
     }
 
     /// A call that receives must not overtake a stream.
-    pub(super) fn forbid_stream(&self, fd: Fd, doing: &str) {
+    pub(super) fn forbid_stream(&self, socket: &Socket, doing: &str) {
         for shard in &self.shards {
-            let stream = shard.table.operations.iter().any(|o| o.fd == fd && o.armed == Armed::Stream && !o.ended);
+            let stream =
+                shard.table.operations.iter().any(|o| o.fd == socket.number() && o.armed == Armed::Stream && !o.ended);
             if stream {
-                self.fault(&format!("{doing} on {fd:?} while a stream is armed: bytes would change order"));
+                self.fault(&format!("{doing} on {socket:?} while a stream is armed: bytes would change order"));
             }
         }
     }
@@ -187,7 +233,9 @@ impl<M> State<M> {
         let (least, most) = self.tuning.socket_bytes;
         let (low, high) = (least.min(most), least.max(most));
         let latency = self.random.below(self.tuning.latency_max + 1) as Millis;
-        let (near, far) = (self.random.between(low, high), self.random.between(low, high));
+        let tight = self.random.chance(200);
+        let mut size = || if tight { low } else { self.random.between(low, high) };
+        let (near, far) = (size(), size());
         let mut conn = Conn::new(near, far, latency, address);
         conn.forgetful = self.random.chance(self.tuning.forgetful);
         let number = self.conns.len();
@@ -200,21 +248,46 @@ impl<M> State<M> {
         number
     }
 
-    /// Sends from one end. `None` when that end cannot send any more.
-    pub(super) fn send(&mut self, conn: usize, end: End, parts: &[&[u8]], limit: usize) -> Option<usize> {
+    /// Sends from one end. `None` when that end cannot send any more. With `more`, the kernel may keep back the last of
+    /// it; not when less fits than was to be sent, because then it has other things to send.
+    pub(super) fn send(&mut self, conn: usize, end: End, parts: &[&[u8]], limit: usize, more: bool) -> Option<usize> {
         let (now, mut sent) = (self.now, 0);
+        let whole: usize = parts.iter().map(|part| part.len()).sum();
         let mut room = self.conns[conn].room(end)?.min(limit);
+        let short = room < whole;
+        let cork = (more && !short && self.tuning.cork_millis > 0)
+            .then(|| Cork { segment_bytes: self.tuning.segment_bytes, until: now + self.tuning.cork_millis as Millis });
+        let stall = match end == End::Near && self.random.chance(self.tuning.stall) {
+            true => self.random.between(1, self.tuning.stall_max) as Millis,
+            false => 0,
+        };
+        if short && self.conns[conn].held_until(end).is_some() {
+            let at = self.conns[conn].let_go(end, now);
+            self.wake_at(at);
+        }
         for part in parts {
             let some = part.len().min(room);
             if some == 0 {
                 continue;
             }
-            let at = self.conns[conn].put(end, now, &part[..some]);
+            let at = self.conns[conn].put(end, now, stall, &part[..some], cork);
             self.wake_at(at);
             sent += some;
             room -= some;
         }
+        if let Some(at) = self.conns[conn].held_until(end) {
+            self.wake_at(at);
+            self.corks.push(Reverse((at, conn)));
+        }
         Some(sent)
+    }
+
+    /// Lets what the near end has sent, and the kernel keeps back, go.
+    pub(super) fn push(&mut self, conn: usize) {
+        if self.conns[conn].held_until(End::Near).is_some() {
+            let at = self.conns[conn].let_go(End::Near, self.now);
+            self.wake_at(at);
+        }
     }
 
     pub(super) fn shutdown(&mut self, conn: usize, end: End, half: Half) {
@@ -231,6 +304,13 @@ impl<M> State<M> {
         self.wake_at(at);
     }
 
+    /// Resets a connection whose near end stays open.
+    pub(super) fn disconnect(&mut self, conn: usize) {
+        let now = self.now;
+        let at = self.conns[conn].disconnect(now);
+        self.wake_at(at);
+    }
+
     /// Puts mail into a shard's inbox, behind what the same sender has there.
     pub(super) fn post(&mut self, from: usize, to: usize, mail: M) {
         if to >= self.shards.len() {
@@ -240,7 +320,8 @@ impl<M> State<M> {
         let inbox = &mut self.shards[to].inbox[from];
         let at = (self.now + delay).max(inbox.back().map_or(0, |last| last.0));
         inbox.push_back((at, mail));
-        self.wake_at(at);
+        // Whoever sent it may have had nothing else to do: the receiver's turn must come all the same.
+        self.wake_at(at.max(self.now + 1));
         self.note(|| format!("mail from {from} to {to}"));
     }
 }

@@ -1,8 +1,8 @@
 //! What a turn brings: anything possible by now, in any order, as much of it as the dice say.
-use super::super::{Armed, End as Ending, Event};
+use super::super::{Armed, End as Ending, Event, Interest};
 use super::conn::{End, Found};
 use super::pool::Pool;
-use super::state::{State, name};
+use super::state::{Shard, State, name};
 
 /// Where an event can come from.
 #[derive(Clone, Copy)]
@@ -19,6 +19,10 @@ impl<M> State<M> {
     /// Appends what `shard` is told this turn. True when something was kept back that could have been told.
     pub(super) fn turn(&mut self, shard: usize, pool: &mut Pool, events: &mut Vec<Event<M>>) -> bool {
         self.shards[shard].table.sweep();
+        self.check_unserved(shard, pool);
+        self.shards[shard].meter.begin_turn();
+        self.shards[shard].spent = 0;
+        pool.publish();
         let mut sources = self.sources(shard, pool);
         let mut kept_back = 0;
         sources.retain(|_| {
@@ -36,6 +40,20 @@ impl<M> State<M> {
             }
         }
         kept_back + sources.len() > 0
+    }
+
+    /// No newcomer may be left alone for long, unless buffers are short or somebody does not take what is meant for him.
+    fn check_unserved(&mut self, shard: usize, pool: &Pool) {
+        let Shard { meter, table, .. } = &mut self.shards[shard];
+        let blocked = table.operations.iter().any(|operation| operation.armed == Armed::Watch(Interest::Writable));
+        if blocked || pool.at_hand() == 0 {
+            return;
+        }
+        let conns = &self.conns;
+        let waits = |conn: usize| conns[conn].readable(End::Near) && !conns[conn].is_dead(End::Near);
+        if let Err(wrong) = meter.age(&self.tuning.budget, waits) {
+            self.fault(&format!("shard {shard}: {wrong}"));
+        }
     }
 
     fn sources(&mut self, shard: usize, pool: &Pool) -> Vec<Source> {
@@ -66,10 +84,14 @@ impl<M> State<M> {
                     _ if operation.ended => false,
                     _ if operation.cancelled => true,
                     _ if operation.not_before > self.now => false,
-                    Armed::PollIn => conn.readable(End::Near) || operation.spurious_at.is_some_and(|at| at <= self.now),
-                    Armed::PollOut => conn.writable(End::Near),
-                    // A stream armed while the pool is empty may end at once, whether or not bytes came.
-                    Armed::Stream => conn.readable(End::Near) || (pool.free() == 0 && operation.not_before == self.now),
+                    Armed::Watch(Interest::Readable) => {
+                        conn.readable(End::Near) || operation.spurious_at.is_some_and(|at| at <= self.now)
+                    }
+                    Armed::Watch(Interest::Writable) => conn.writable(End::Near),
+                    // A stream armed while the ring is empty may end at once, whether or not bytes came.
+                    Armed::Stream => {
+                        conn.readable(End::Near) || (pool.in_ring() == 0 && operation.not_before == self.now)
+                    }
                 }
             }
         }
@@ -85,11 +107,19 @@ impl<M> State<M> {
             }
             Source::Operation(at) => {
                 let operation = &mut self.shards[shard].table.operations[at];
-                let (key, armed) = (operation.key, operation.armed);
+                let (key, armed, conn, cancelled) =
+                    (operation.key, operation.armed, operation.conn, operation.cancelled);
                 operation.ended = armed != Armed::Stream;
+                self.shards[shard].meter.told(conn);
+                let found = self.conns[conn].look(End::Near);
+                // What is behind other bytes may have to wait for those; a newcomer's first do not.
+                let first = !self.conns[conn].heard && matches!(found, Found::Bytes(_));
+                if armed == Armed::Watch(Interest::Readable) && !cancelled && first {
+                    self.shards[shard].meter.must_serve(conn);
+                }
                 let event = match armed {
-                    Armed::PollIn => Event::Readable { key },
-                    Armed::PollOut => Event::Writable { key },
+                    Armed::Watch(Interest::Readable) => Event::Readable { key },
+                    Armed::Watch(Interest::Writable) => Event::Writable { key },
                     Armed::Stream => self.tell_stream(shard, at, pool),
                 };
                 self.note(|| format!("shard {shard}: {} {}", describe(&event), name(key)));
@@ -106,9 +136,9 @@ impl<M> State<M> {
             return Event::AcceptFailed { listener, error: std::io::Error::from_raw_os_error(24) };
         }
         let conn = self.shards[shard].listeners[listener].backlog.pop_front().expect("ripe");
-        let fd = self.open(conn);
-        self.note(|| format!("shard {shard}: accepted {fd:?}, peer {conn}"));
-        Event::Accepted { fd }
+        let socket = self.open(conn);
+        self.note(|| format!("shard {shard}: accepted {socket:?}, peer {conn}"));
+        Event::Accepted { socket }
     }
 
     fn tell_stream(&mut self, shard: usize, at: usize, pool: &mut Pool) -> Event<M> {
@@ -118,10 +148,10 @@ impl<M> State<M> {
         // A cancel races with what the connection does: either may win.
         let found = if cancelled && self.random.chance(500) { Found::Nothing } else { found };
         let end = match found {
-            Found::Bytes(there) if pool.free() > 0 => {
+            Found::Bytes(there) if pool.in_ring() > 0 => {
                 let most = there.min(pool.size());
                 let len = if self.random.chance(self.tuning.partial) { self.random.part(most) } else { most };
-                let buf = pool.lend(len, |out| self.conns[conn].take(End::Near, out));
+                let buf = pool.lend_of_ring(len, |out| self.conns[conn].take(End::Near, out));
                 let more = !self.random.chance(self.tuning.stream_quits);
                 self.shards[shard].table.operations[at].ended = !more;
                 return Event::Received { key, buf, more };

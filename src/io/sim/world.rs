@@ -5,7 +5,7 @@ use super::conn::{End, Found};
 use super::state::State;
 use super::tuning::Tuning;
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 /// The far end of a connection: what a client or a gateway holds. Never used again for another connection.
@@ -60,6 +60,9 @@ impl<M> World<M> {
         let mut state = self.0.borrow_mut();
         assert!(to >= state.now, "time goes forward");
         state.now = to;
+        if let Some(wrong) = state.idle_cork() {
+            state.fault(&wrong);
+        }
     }
 
     /// Makes sure that the clock stops at `at`, if that is still to come.
@@ -91,20 +94,35 @@ impl<M> World<M> {
 
     /// Connects to a listener of a shard, as if the kernel had chosen that shard.
     pub fn connect(&self, shard: usize, listener: usize) -> Peer {
+        let number = self.0.borrow().conns.len();
+        self.connect_from(shard, listener, Ipv4Addr::new(10, 0, 0, (number % 250) as u8).into())
+    }
+
+    /// The same, from an address.
+    pub fn connect_from(&self, shard: usize, listener: usize, address: IpAddr) -> Peer {
         let mut state = self.0.borrow_mut();
-        let number = state.conns.len();
-        let port = 1024 + (number % 60_000) as u16;
-        let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, (number % 250) as u8), port));
+        let port = 1024 + (state.conns.len() % 60_000) as u16;
+        let address = SocketAddr::from((address, port));
         let conn = state.connect(shard, listener, address);
         state.note(|| format!("peer {conn} connects to shard {shard}"));
         Peer(conn)
+    }
+
+    /// Where a far end is.
+    pub fn address(&self, peer: Peer) -> IpAddr {
+        self.0.borrow().conns[peer.0].address.ip()
+    }
+
+    /// How many listeners each shard has.
+    pub fn listeners(&self) -> usize {
+        self.0.borrow().tuning.listeners
     }
 
     /// Sends what there is room for; 0 when there is none, `None` when the connection is gone.
     pub fn send(&self, peer: Peer, bytes: &[u8]) -> Option<usize> {
         let state = &mut *self.0.borrow_mut();
         state.conns[peer.0].settle(state.now);
-        let sent = state.send(peer.0, End::Far, &[bytes], usize::MAX);
+        let sent = state.send(peer.0, End::Far, &[bytes], usize::MAX, false);
         if sent != Some(0) {
             state.note(|| format!("peer {}: sends {sent:?} of {}", peer.0, bytes.len()));
         }

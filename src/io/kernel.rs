@@ -1,0 +1,158 @@
+//! Plain system calls on sockets, pool buffers and pipes: what every back end on Linux shares.
+use super::{Buf, Calls, Half, Pipe, Received, SEND_PARTS_MAX, Socket, Spliced, pool::Pool, splice::Pipes};
+use rustix::{
+    fd::{BorrowedFd, FromRawFd, OwnedFd},
+    io::Errno,
+    net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt},
+};
+use std::{io, net::SocketAddr, time::Duration};
+
+/// Scattered bytes up to this many are gathered here and sent as one piece: cheaper than what the kernel does with
+/// a list.
+const GATHER_BYTES: usize = 1024;
+
+/// A shard's buffers and pipes, and the calls that use them.
+pub struct Kernel {
+    pub(super) pool: Pool,
+    pub(super) pipes: Pipes,
+}
+
+fn borrow(socket: &Socket) -> BorrowedFd<'_> {
+    // SAFETY: a `Socket` is an open descriptor until it is consumed, and it is borrowed for as long as this is used.
+    unsafe { BorrowedFd::borrow_raw(socket.number()) }
+}
+
+/// Takes a socket's descriptor over, which closes when dropped.
+pub(super) fn own(socket: Socket) -> OwnedFd {
+    // SAFETY: the socket gives its open descriptor up for good.
+    unsafe { OwnedFd::from_raw_fd(socket.into_number()) }
+}
+
+impl Calls for Kernel {
+    fn recv(&mut self, socket: &Socket, max: usize) -> Received {
+        let Some(mut buf) = self.pool.take() else { return Received::NoBuffers };
+        buf.end = buf.end.min(u32::try_from(max).unwrap_or(u32::MAX));
+        loop {
+            match net::recv(borrow(socket), self.pool.bytes_mut(&mut buf), RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    self.pool.release(buf);
+                    return Received::Eof;
+                }
+                Ok((len, _)) => {
+                    buf.end = len as u32;
+                    return Received::Bytes(buf);
+                }
+                Err(Errno::INTR) => continue,
+                Err(errno) => {
+                    self.pool.release(buf);
+                    return if errno == Errno::AGAIN { Received::Nothing } else { Received::Failed };
+                }
+            }
+        }
+    }
+
+    fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
+        debug_assert!(parts.len() <= SEND_PARTS_MAX);
+        let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        flags.set(SendFlags::MORE, more);
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut gathered = [0; GATHER_BYTES];
+        let small = parts.len() > 1 && total <= GATHER_BYTES;
+        if small {
+            let mut at = 0;
+            for part in parts {
+                gathered[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+        }
+        loop {
+            let sent = match parts {
+                [one] => net::send(borrow(socket), one, flags),
+                _ if small => net::send(borrow(socket), &gathered[..total], flags),
+                _ => net::sendmsg(borrow(socket), parts, &mut SendAncillaryBuffer::default(), flags),
+            };
+            match sent {
+                Ok(n) => return Ok(n),
+                Err(Errno::AGAIN) => return Ok(0),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn push(&self, socket: &Socket) {
+        // Setting it, even when it is set already, makes the kernel send what MSG_MORE held back.
+        let _ = sockopt::set_tcp_nodelay(borrow(socket), true);
+    }
+
+    fn splice_in(&mut self, socket: &Socket, pipe: &Pipe, max: usize) -> Spliced {
+        self.pipes.fill(borrow(socket), pipe, max)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, socket: &Socket, max: usize, more: bool) -> Spliced {
+        self.pipes.drain(pipe, borrow(socket), max, more)
+    }
+
+    fn shutdown(&mut self, socket: &Socket, half: Half) {
+        let how = match half {
+            Half::Send => Shutdown::Write,
+            Half::Both => Shutdown::Both,
+        };
+        let _ = net::shutdown(borrow(socket), how);
+    }
+
+    fn disconnect(&mut self, socket: &Socket) {
+        // Resets the peer and wakes whatever waits, without a search for it as a cancellation needs.
+        let _ = net::connect_unspec(borrow(socket));
+    }
+
+    fn close(&mut self, socket: Socket) {
+        drop(own(socket));
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        let _ = sockopt::set_socket_linger(borrow(&socket), Some(Duration::ZERO));
+        drop(own(socket));
+    }
+
+    fn set_patience(&mut self, socket: &Socket, patience: Duration) {
+        let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        let _ = sockopt::set_tcp_user_timeout(borrow(socket), millis);
+    }
+
+    fn peer(&self, socket: &Socket) -> Option<SocketAddr> {
+        net::getpeername(borrow(socket)).ok().flatten().and_then(|any| any.try_into().ok())
+    }
+
+    fn bytes(&self, buf: &Buf) -> &[u8] {
+        self.pool.bytes(buf)
+    }
+
+    fn release(&mut self, buf: Buf) {
+        self.pool.release(buf);
+    }
+
+    fn buffer_size(&self) -> usize {
+        self.pool.buffer_size()
+    }
+
+    fn buffers(&self) -> (usize, usize) {
+        self.pool.counts()
+    }
+
+    fn at_hand(&self) -> usize {
+        self.pool.at_hand()
+    }
+
+    fn pipe(&mut self) -> Option<Pipe> {
+        self.pipes.take()
+    }
+
+    fn release_pipe(&mut self, pipe: Pipe, empty: bool) {
+        self.pipes.release(pipe, empty);
+    }
+
+    fn pipes_held(&self) -> usize {
+        self.pipes.held()
+    }
+}

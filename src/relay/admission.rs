@@ -1,0 +1,312 @@
+//! Admission: how many connections, and how fast, over all shards of a relay.
+use super::{config::Config, timers::TICK_MILLIS};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+/// So many a second, with a second's worth saved up at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Events a second; 0 for no limit.
+    per_second: u32,
+    /// Saved up, in thousandths of an event.
+    saved: u64,
+    /// When that was so.
+    tick: u32,
+}
+
+impl Rate {
+    /// A rate with a second's worth saved up.
+    pub fn new(per_second: u32, tick: u32) -> Rate {
+        Rate { per_second, saved: u64::from(per_second) * 1000, tick }
+    }
+
+    fn earn(&mut self, tick: u32) {
+        let per_second = u64::from(self.per_second);
+        // Shards take turns at it, and one may be a tick behind another.
+        let passed = u64::try_from(tick.wrapping_sub(self.tick) as i32).unwrap_or(0);
+        if passed > 0 {
+            self.saved = (self.saved + passed * TICK_MILLIS * per_second).min(per_second * 1000);
+            self.tick = tick;
+        }
+    }
+
+    /// Whether one more is allowed now; if so, it counts.
+    pub fn allow(&mut self, tick: u32) -> bool {
+        if self.per_second == 0 {
+            return true;
+        }
+        self.earn(tick);
+        let allowed = self.saved >= 1000;
+        self.saved -= if allowed { 1000 } else { 0 };
+        allowed
+    }
+
+    /// Ticks until one more is allowed; 0 for now.
+    pub fn wait(&mut self, tick: u32) -> u32 {
+        if self.per_second == 0 {
+            return 0;
+        }
+        self.earn(tick);
+        let missing = 1000u64.saturating_sub(self.saved);
+        missing.div_ceil(TICK_MILLIS * u64::from(self.per_second)) as u32
+    }
+}
+
+/// What one source has: an IPv4 address, or an IPv6 network of 64 bits, of which whoever has one has all addresses.
+struct Source {
+    connections: u32,
+    rate: Rate,
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Too many from its source, or too fast.
+    Source,
+    /// Too fast, over all sources.
+    Rate,
+    /// Too many, over all sources.
+    Total,
+}
+
+/// Sources lie in so many tables, each with a lock of its own.
+const PARTS: usize = 16;
+/// Most sources in one of them: who comes when it is full, of sources that have nothing, is not limited by source.
+const SOURCES_MAX: usize = 1 << 14;
+/// Refused connections that get an answer before they are closed, a second. The others are reset: an answer costs a
+/// descriptor for as long as it takes to be read.
+const ANSWERS_PER_SECOND: u32 = 10;
+
+/// A relay's admission, shared by its shards.
+pub struct Admission {
+    connections: AtomicUsize,
+    connections_max: usize,
+    accepts: Mutex<Rate>,
+    registrations: Mutex<Rate>,
+    answers: Mutex<Rate>,
+    per_source: u32,
+    per_source_second: u32,
+    /// Empty unless a limit by source is set.
+    sources: [Mutex<HashMap<[u8; 16], Source>>; PARTS],
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What counts of an address, IPv4 mapped.
+fn source_of(address: &[u8; 16]) -> [u8; 16] {
+    let mut source = *address;
+    let is_v4 = address[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+    if !is_v4 {
+        source[8..].fill(0);
+    }
+    source
+}
+
+impl Admission {
+    /// As configured.
+    pub fn new(config: &Config, tick: u32) -> Admission {
+        let rate = |per_second| Mutex::new(Rate::new(per_second, tick));
+        Admission {
+            connections: AtomicUsize::new(0),
+            connections_max: config.max_connections,
+            accepts: rate(config.max_accepts_per_second),
+            registrations: rate(config.max_registrations_per_second),
+            answers: rate(ANSWERS_PER_SECOND),
+            per_source: config.max_connections_per_address,
+            per_source_second: config.max_accepts_per_address,
+            sources: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    fn by_source(&self) -> bool {
+        self.per_source != 0 || self.per_source_second != 0
+    }
+
+    fn part(&self, source: &[u8; 16]) -> &Mutex<HashMap<[u8; 16], Source>> {
+        let mixed = source.iter().fold(0usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(usize::from(b)));
+        &self.sources[mixed % PARTS]
+    }
+
+    /// Counts a new connection in, from an address, IPv4 mapped; a trusted proxy's is not limited by source. It is counted in total even if it is denied, until
+    /// [`Admission::release`].
+    ///
+    /// # Errors
+    /// It is one too many. It was not counted for its source.
+    pub fn admit(&self, address: &[u8; 16], is_proxy: bool, tick: u32) -> Result<(), Denied> {
+        let total = self.connections.fetch_add(1, SeqCst) + 1;
+        if self.connections_max != 0 && total > self.connections_max {
+            return Err(Denied::Total);
+        }
+        if !locked(&self.accepts).allow(tick) {
+            return Err(Denied::Rate);
+        }
+        if is_proxy || !self.by_source() {
+            return Ok(());
+        }
+        let source = source_of(address);
+        let mut sources = locked(self.part(&source));
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
+            self.sweep(&mut sources, tick);
+            if sources.len() >= SOURCES_MAX {
+                return Ok(());
+            }
+        }
+        let rate = Rate::new(self.per_source_second, tick);
+        let source = sources.entry(source).or_insert(Source { connections: 0, rate });
+        if (self.per_source != 0 && source.connections >= self.per_source) || !source.rate.allow(tick) {
+            return Err(Denied::Source);
+        }
+        source.connections += 1;
+        Ok(())
+    }
+
+    /// Counts a connection out; `counted` says whether it was counted for its source.
+    pub fn release(&self, address: &[u8; 16], counted: bool) {
+        self.connections.fetch_sub(1, SeqCst);
+        if !counted || !self.by_source() {
+            return;
+        }
+        let source = source_of(address);
+        let mut sources = locked(self.part(&source));
+        if let Some(found) = sources.get_mut(&source) {
+            found.connections = found.connections.saturating_sub(1);
+            // One that still has a rate to keep is swept later.
+            if found.connections == 0 && self.per_source_second == 0 {
+                sources.remove(&source);
+            }
+        }
+    }
+
+    /// Forgets sources without connections whose rate has recovered.
+    fn sweep(&self, sources: &mut HashMap<[u8; 16], Source>, tick: u32) {
+        let second = (1000 / TICK_MILLIS) as u32 + 1;
+        sources.retain(|_, source| source.connections > 0 || tick.wrapping_sub(source.rate.tick) < second);
+    }
+
+    /// Forgets what is not needed any more in one of the tables, another one each time. Called every now and then.
+    pub fn sweep_some(&self, turn: u32, tick: u32) {
+        if self.by_source() {
+            self.sweep(&mut locked(&self.sources[turn as usize % PARTS]), tick);
+        }
+    }
+
+    /// Connections of all shards, those on their way from one to another included.
+    pub fn connections(&self) -> usize {
+        self.connections.load(SeqCst)
+    }
+
+    /// Ticks for which new connections had better stay in their backlog; `None` for none.
+    pub fn pause(&self, tick: u32) -> Option<u32> {
+        if self.connections_max != 0 && self.connections() >= self.connections_max {
+            // As long as refusals can be told so they are; the others had better wait than be reset.
+            let wait = locked(&self.answers).wait(tick);
+            return (wait > 0).then_some(wait);
+        }
+        let wait = locked(&self.accepts).wait(tick);
+        (wait > 0).then_some(wait)
+    }
+
+    /// Whether a gateway may register now.
+    pub fn registers(&self, tick: u32) -> bool {
+        locked(&self.registrations).allow(tick)
+    }
+
+    /// Whether a connection that is refused may be told so.
+    pub fn answers(&self, tick: u32) -> bool {
+        locked(&self.answers).allow(tick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u32 = (1000 / TICK_MILLIS) as u32 + 1;
+
+    /// A rate allows its second's worth at once, then what time brings, and never saves more; also where ticks come
+    /// round.
+    #[test]
+    fn rates_recover_with_time() {
+        for start in [1, u32::MAX - 3] {
+            let mut rate = Rate::new(5, start);
+            assert_eq!((0..20).filter(|_| rate.allow(start)).count(), 5);
+            assert!(!rate.allow(start.wrapping_add(2)));
+            let wait = rate.wait(start.wrapping_add(2));
+            assert!((1..=SECOND / 4).contains(&wait), "{wait}");
+            assert!(rate.allow(start.wrapping_add(2 + wait)));
+            assert_eq!((0..20).filter(|_| rate.allow(start.wrapping_add(10 * SECOND))).count(), 5);
+        }
+        let mut unlimited = Rate::new(0, 1);
+        assert!((0..1000).all(|_| unlimited.allow(1)) && unlimited.wait(1) == 0);
+    }
+
+    /// An address gets its number of connections, gets one back when one goes, and disturbs no other.
+    #[test]
+    fn sources_are_limited_one_by_one() {
+        let config = Config { max_connections_per_address: 2, ..Config::default() };
+        let admission = Admission::new(&config, 1);
+        let v4 = |last| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last];
+        assert_eq!(admission.admit(&v4(1), false, 1), Ok(()));
+        assert_eq!(admission.admit(&v4(1), false, 1), Ok(()));
+        assert_eq!(admission.admit(&v4(1), false, 1), Err(Denied::Source));
+        assert_eq!(admission.admit(&v4(2), false, 1), Ok(()));
+        admission.release(&v4(1), false);
+        admission.release(&v4(1), true);
+        assert_eq!(admission.admit(&v4(1), false, 1), Ok(()));
+        for (address, times) in [(v4(1), 2), (v4(2), 1)] {
+            (0..times).for_each(|_| admission.release(&address, true));
+        }
+        assert_eq!(admission.connections(), 0);
+        assert!(admission.sources.iter().all(|part| part.lock().unwrap().is_empty()));
+    }
+
+    /// All addresses of an IPv6 network of 64 bits are one source.
+    #[test]
+    fn a_v6_network_is_one_source() {
+        let config = Config { max_connections_per_address: 1, ..Config::default() };
+        let admission = Admission::new(&config, 1);
+        let v6 = |network, host| [0x20, 1, 0xd, 0xb8, 0, 0, 0, network, 0, 0, 0, 0, 0, 0, 0, host];
+        assert_eq!(admission.admit(&v6(1, 1), false, 1), Ok(()));
+        assert_eq!(admission.admit(&v6(1, 2), false, 1), Err(Denied::Source));
+        assert_eq!(admission.admit(&v6(2, 1), false, 1), Ok(()));
+    }
+
+    /// However many sources come, the tables are bounded, and nobody is denied because they are full.
+    #[test]
+    fn the_table_is_bounded() {
+        let config = Config { max_accepts_per_address: 1, ..Config::default() };
+        let admission = Admission::new(&config, 1);
+        for n in 0..(PARTS * SOURCES_MAX * 2) as u32 {
+            let [a, b, c, d] = n.to_be_bytes();
+            let address = [0x20, 1, 0, 0, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 1];
+            assert_eq!(admission.admit(&address, false, 1), Ok(()));
+            admission.release(&address, true);
+        }
+        assert!(admission.sources.iter().all(|part| part.lock().unwrap().len() <= SOURCES_MAX));
+    }
+
+    /// A full relay, or one whose rate is used up, leaves newcomers in the backlog; else not.
+    #[test]
+    fn newcomers_wait_in_the_backlog() {
+        let config = Config { max_connections: 1, max_accepts_per_second: 2, ..Config::default() };
+        let admission = Admission::new(&config, 1);
+        assert_eq!(admission.pause(1), None);
+        assert_eq!(admission.admit(&[0; 16], false, 1), Ok(()));
+        assert_eq!((0..20).filter(|_| admission.answers(1)).count(), ANSWERS_PER_SECOND as usize);
+        assert!(admission.pause(1).is_some());
+        assert_eq!(admission.admit(&[0; 16], false, 1), Err(Denied::Total));
+        admission.release(&[0; 16], false);
+        admission.release(&[0; 16], true);
+        assert_eq!(admission.pause(1), None);
+        assert_eq!(admission.admit(&[0; 16], false, 1), Ok(()));
+        admission.release(&[0; 16], true);
+        assert!(admission.pause(1).is_some_and(|wait| (1..=SECOND).contains(&wait)));
+    }
+}

@@ -1,0 +1,146 @@
+//! A client's next request: its head is read where it landed, or collected while it arrives in pieces.
+use super::{
+    conn::{Conn, Filled},
+    desk::Desk,
+    exchange::{Exchange, Traits, request::At},
+};
+use crate::{
+    http::{Parse, Refusal, RequestHead, request},
+    io::Calls,
+};
+
+/// What a look at a client's bytes came to.
+#[derive(Debug)]
+pub enum Next {
+    /// A whole head.
+    Head(RequestHead, At),
+    /// Nothing, or not all of a head.
+    Incomplete,
+    /// The first part of a head: it needs an exchange to be collected in.
+    Begins,
+    /// No head will be.
+    Refused(Refusal),
+    /// The client has ended between two requests, or within a head: nothing is said.
+    HungUp,
+    /// The budget is used up.
+    Spent,
+}
+
+/// Reads the head at the front of a client's inbox, receiving if nothing is there. Heads that arrive in pieces are
+/// collected in the exchange, outside the pool: slow clients hold no buffers.
+pub fn next<C: Calls>(mut x: Option<&mut Exchange>, client: &mut Conn, desk: &mut Desk<'_, C>) -> Next {
+    loop {
+        if desk.budget.is_spent() {
+            return Next::Spent;
+        }
+        if let Some(x) = x.as_deref_mut().filter(|x| x.is(Traits::WHOLE)) {
+            x.traits.remove(Traits::WHOLE);
+            return match request::parse(&x.head, desk.config.max_headers) {
+                Ok(Parse::Complete(head)) => Next::Head(head, At::Kept),
+                Ok(Parse::Partial) => Next::Refused(Refusal::BadRequestLine),
+                Err(refusal) => Next::Refused(refusal),
+            };
+        }
+        if client.inbox.is_empty() {
+            if client.may_fill() && matches!(desk.fill(client), Filled::Bytes(_)) {
+                continue;
+            }
+            return if client.has_ended() { Next::HungUp } else { Next::Incomplete };
+        }
+        let max = desk.config.max_head_bytes as usize;
+        let front = desk.inboxes.peek(&client.inbox, desk.calls);
+        let Some(x) = x.as_deref_mut().filter(|x| x.is_collecting()) else {
+            desk.budget.spend(0);
+            return match request::parse(front, desk.config.max_headers) {
+                Err(refusal) => Next::Refused(refusal),
+                Ok(Parse::Complete(head)) if usize::from(head.len) > max => Next::Refused(Refusal::HeadTooLarge),
+                Ok(Parse::Complete(head)) => Next::Head(head, At::Front),
+                Ok(Parse::Partial) => Next::Begins,
+            };
+        };
+        let (front_len, before) = (front.len(), x.head.len());
+        let worth_it = may_parse(&mut x.parse_at, &x.head, front);
+        desk.inboxes.copy_front(&client.inbox, front_len, &mut x.head, desk.calls);
+        let parsed = match worth_it || x.head.len() > max {
+            true => request::parse(&x.head, desk.config.max_headers),
+            false => Ok(Parse::Partial),
+        };
+        match parsed {
+            Err(refusal) => return Next::Refused(refusal),
+            Ok(Parse::Complete(head)) if usize::from(head.len) <= max => {
+                let len = usize::from(head.len);
+                x.head.truncate(&mut desk.inboxes.account, len);
+                desk.consume(client, len - before);
+                desk.budget.spend(0);
+                return Next::Head(head, At::Kept);
+            }
+            Ok(_) if x.head.len() > max => return Next::Refused(Refusal::HeadTooLarge),
+            Ok(_) => desk.consume(client, front_len),
+        }
+    }
+}
+
+/// A head up to this long is parsed again with every line that comes, so that what is wrong with it is said at once.
+const EAGER_BYTES: usize = 1024;
+
+/// Whether a head that arrives in pieces should be parsed, now that `new` joins `so_far`: parsing it with every piece
+/// would cost the square of its length. Not without a line end; if a blank line has come; else when it has doubled.
+pub fn may_parse(parse_at: &mut u32, so_far: &[u8], new: &[u8]) -> bool {
+    if memchr::memchr(b'\n', new).is_none() {
+        return false;
+    }
+    let whole = so_far.len() + new.len();
+    if whole > EAGER_BYTES && whole < *parse_at as usize && !brings_blank_line(so_far, new) {
+        return false;
+    }
+    *parse_at = 2 * whole as u32;
+    true
+}
+
+/// Whether a line end in `new` follows another, with at most a CR between.
+fn brings_blank_line(so_far: &[u8], new: &[u8]) -> bool {
+    let before = |at: usize, back: usize| match at.checked_sub(back) {
+        Some(at) => new.get(at).copied(),
+        None => so_far.get((so_far.len() + at).wrapping_sub(back)).copied(),
+    };
+    memchr::memchr_iter(b'\n', new).any(|at| match before(at, 1) {
+        Some(b'\n') => true,
+        Some(b'\r') => before(at, 2) == Some(b'\n'),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However a long head is cut, it is parsed when its blank line is there, and only a few times before.
+    #[test]
+    fn long_heads_are_parsed_seldom_but_in_time() {
+        let lines = "X-Header: value\r\n".repeat(3000);
+        let head = format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes();
+        for step in [1, 2, 3, 17, 1000] {
+            let (mut parse_at, mut parses, mut last) = (0, 0, false);
+            for start in (0..head.len()).step_by(step) {
+                let end = (start + step).min(head.len());
+                last = may_parse(&mut parse_at, &head[..start], &head[start..end]);
+                parses += usize::from(last);
+            }
+            assert!(last, "{step}: not parsed at the end");
+            assert!(parses < 80, "{step}: parsed {parses} times");
+        }
+    }
+
+    /// A blank line is seen wherever the pieces are cut, with CR or without.
+    #[test]
+    fn blank_lines_are_seen_across_pieces() {
+        for whole in ["a\n\nb", "a\r\n\r\nb", "\n\n", "\r\n\r\n"] {
+            let whole = whole.as_bytes();
+            let end = whole.iter().rposition(|&b| b == b'\n').unwrap() + 1;
+            assert!((0..end).all(|cut| brings_blank_line(&whole[..cut], &whole[cut..])), "{whole:?}");
+        }
+        assert!(!brings_blank_line(b"a\n", b"b\r\nc\n"));
+        assert!(!brings_blank_line(b"", b"\n"));
+        assert!(!brings_blank_line(b"", b"\r\n"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What is armed for a connection: a watch for those who rarely speak, a stream for those who do all the time, nothing
+//! for those who must wait.
+use super::{Arms, Conn, Flags, Role};
+use crate::{
+    io::{Armed, Engine, Interest, Key},
+    relay::timers::{TICK_MILLIS, after, earlier, is_due},
+};
+
+/// Receives less than this apart make a connection hot; without one for twice as long it cools down.
+pub const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
+/// So many of them in a row.
+const HEAT_NEEDED: u8 = 2;
+/// A client that has asked its last is watched, for a reset, only after as long as this: most have their answer by then.
+pub const LAST_TICKS: u32 = 2;
+
+/// What a connection should have armed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// It could put more bytes to use.
+    pub read: bool,
+    /// It has something to send for which there was no room.
+    pub write: bool,
+    /// A stream must end: its bytes pile up, or are to be spliced.
+    pub stop: bool,
+    /// Its bytes are spliced, so a stream is of no use.
+    pub bulk: bool,
+}
+
+/// Arms what is wished for and not armed yet.
+pub fn rearm(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
+    let Some(transport) = conn.transport.as_ref() else { return };
+    let socket = transport.socket();
+    if wish.read && !conn.arms.intersects(Arms::READ | Arms::STREAM) {
+        if conn.flags.contains(Flags::HOT) && !wish.bulk {
+            engine.stream(socket, key);
+            conn.arms |= Arms::STREAM;
+        } else {
+            engine.watch(socket, key, Interest::Readable);
+            conn.arms |= Arms::READ;
+        }
+    } else if wish.stop {
+        stop_stream(conn, key, engine);
+        return watch_room(conn, key, wish, engine);
+    }
+    watch_room(conn, key, wish, engine);
+}
+
+fn watch_room(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
+    if wish.write
+        && !conn.arms.contains(Arms::WRITE)
+        && let Some(transport) = conn.transport.as_ref()
+    {
+        engine.watch(transport.socket(), key, Interest::Writable);
+        conn.arms |= Arms::WRITE;
+    }
+}
+
+/// Asks a stream to end, if there is one that was not asked yet.
+pub fn stop_stream(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
+    if conn.arms & (Arms::STREAM | Arms::CANCELLING) == Arms::STREAM {
+        engine.cancel(key, Armed::Stream);
+        conn.arms |= Arms::CANCELLING;
+    }
+}
+
+/// Asks everything that is armed to end, for a connection that leaves the shard.
+pub fn stop_all(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
+    stop_stream(conn, key, engine);
+    if conn.arms & (Arms::READ | Arms::CANCELLING) == Arms::READ {
+        engine.cancel(key, Armed::Watch(Interest::Readable));
+        conn.arms |= Arms::CANCELLING;
+    }
+    if conn.arms.contains(Arms::WRITE) {
+        engine.cancel(key, Armed::Watch(Interest::Writable));
+    }
+}
+
+/// A watch has found something to receive: who is found ready again and again becomes hot, and from then on the bytes
+/// come by themselves.
+pub fn warm_up(conn: &mut Conn, tick: u32) {
+    let quick = tick.wrapping_sub(conn.active) < HEAT_TICKS;
+    conn.heat = if quick { conn.heat.saturating_add(1) } else { 0 };
+    let talks = match conn.role {
+        Role::Client(_) => true,
+        Role::Gateway(_, state) => state == super::Gateway::Joined,
+        Role::Free | Role::Lingering | Role::Closing => false,
+    };
+    if conn.heat > HEAT_NEEDED && talks {
+        conn.flags.insert(Flags::HOT);
+        conn.active = tick;
+    }
+}
+
+/// Whether a hot connection has become quiet and goes back to the watch, which costs the least while nothing comes.
+pub fn is_cold(conn: &Conn, tick: u32) -> bool {
+    conn.is(Flags::HOT) && is_due(after(conn.active, 2 * HEAT_TICKS), tick)
+}
+
+/// The tick at which a connection must be looked at, if there is one.
+pub fn due(conn: &Conn) -> Option<u32> {
+    let cooling = conn.is(Flags::HOT).then(|| after(conn.active, 2 * HEAT_TICKS));
+    let unwatched = conn.is(Flags::LAST).then(|| after(conn.active, LAST_TICKS));
+    let deadline = (conn.deadline != 0).then_some(conn.deadline);
+    [cooling, unwatched, deadline].into_iter().flatten().reduce(earlier)
+}

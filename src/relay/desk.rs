@@ -1,0 +1,99 @@
+//! What a step may use besides the connections and the exchange it is about.
+use super::{
+    config::Config,
+    conn::{Conn, Filled, Flags, Inboxes},
+    counters::Counters,
+    ready::Budget,
+    timers::ticks,
+};
+use crate::io::Calls;
+
+/// The configured times, in ticks.
+pub struct Times {
+    pub client_wait: u32,
+    pub domain_grace: u32,
+    pub poll_interval: u32,
+    pub repost: u32,
+    pub head: u32,
+    pub response: u32,
+    pub client_idle: u32,
+    pub session_idle: u32,
+    pub tunnel_idle: u32,
+    pub linger: u32,
+    pub drain: u32,
+}
+
+impl Times {
+    pub fn new(config: &Config) -> Times {
+        Times {
+            client_wait: ticks(config.client_wait),
+            domain_grace: ticks(config.domain_grace),
+            poll_interval: ticks(config.classic_poll_interval),
+            repost: ticks(config.repost_timeout),
+            head: ticks(config.head_timeout),
+            response: ticks(config.response_timeout),
+            client_idle: ticks(config.client_idle),
+            session_idle: ticks(config.session_idle),
+            tunnel_idle: ticks(config.tunnel_idle),
+            linger: ticks(config.linger),
+            drain: ticks(config.drain),
+        }
+    }
+}
+
+/// Plain calls, received bytes, the configuration, and the budget of whoever has its turn. No tables: a step can free,
+/// park and hand over nothing.
+pub struct Desk<'a, C> {
+    pub calls: &'a mut C,
+    pub inboxes: &'a mut Inboxes,
+    pub config: &'a Config,
+    pub times: &'a Times,
+    pub counters: &'a Counters,
+    pub budget: &'a mut Budget,
+    /// The tick of this turn.
+    pub tick: u32,
+    /// No new requests are taken on kept connections.
+    pub ending: bool,
+    /// Other clients wait for the gateway at hand.
+    pub demand: bool,
+}
+
+impl<C: Calls> Desk<'_, C> {
+    /// The first bytes that a connection has sent and nobody has taken.
+    #[inline]
+    pub fn peek(&self, conn: &Conn) -> &[u8] {
+        self.inboxes.peek(&conn.inbox, self.calls)
+    }
+
+    /// Drops the first `n` of them.
+    #[inline]
+    pub fn consume(&mut self, conn: &mut Conn, n: usize) {
+        self.inboxes.consume(&mut conn.inbox, n, self.calls);
+    }
+
+    /// Receives once into a connection's inbox.
+    pub fn fill(&mut self, conn: &mut Conn) -> Filled {
+        self.fill_at_most(conn, usize::MAX)
+    }
+
+    /// The same, at most `max` bytes.
+    pub fn fill_at_most(&mut self, conn: &mut Conn, max: usize) -> Filled {
+        let filled = conn.fill(max, self.tick, self.inboxes, self.calls);
+        match filled {
+            // Bytes count when they are sent.
+            Filled::Bytes(_) => self.budget.spend(0),
+            Filled::NoBuffer => self.counters.starved.bump(),
+            Filled::Nothing | Filled::Ended => {}
+        }
+        filled
+    }
+
+    /// Lets the kernel be patient with a peer whose window is closed: our own timeouts decide.
+    pub fn be_patient(&mut self, conn: &mut Conn) {
+        if !conn.is(Flags::PATIENT) {
+            conn.flags.insert(Flags::PATIENT);
+            let patience = self.config.tunnel_idle.max(self.config.session_idle);
+            conn.transport().set_patience(self.calls, patience);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A request goes to its gateway: its head around the original bytes, with the first of its body, in one send.
+use super::{Exchange, Phase, Traits};
+use crate::{
+    http::{
+        Body, Method, Parts, Piece, Refusal, RequestHead, Version,
+        domain::{self, Named},
+        forward::{self, Added, Gateway},
+    },
+    io::Calls,
+    relay::{
+        conn::{Conn, Flags},
+        desk::Desk,
+        timers::after,
+    },
+};
+
+/// Where a request's head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At the front of the client's inbox, side by side.
+    Front,
+    /// In its exchange's `head`; what follows it is at the front of the inbox.
+    Kept,
+}
+
+/// A request on its way to a gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    pub head: RequestHead,
+    pub named: Named,
+    pub at: At,
+    /// The body's framing behind its first bytes.
+    pub body: Body,
+    /// What becomes of those.
+    pub first: Piece,
+}
+
+impl Request {
+    /// The bytes of its head, with whatever lies behind it there.
+    pub fn bytes<'a, C: Calls>(&self, x: &'a Exchange, client: &Conn, desk: &'a Desk<'_, C>) -> &'a [u8] {
+        bytes(self.at, x, client, desk)
+    }
+}
+
+/// The bytes of a head, with whatever lies behind it there.
+pub fn bytes<'a, C: Calls>(at: At, x: &'a Exchange, client: &Conn, desk: &'a Desk<'_, C>) -> &'a [u8] {
+    match at {
+        At::Kept => &x.head,
+        At::Front => desk.peek(client),
+    }
+}
+
+/// Names the domain, and looks at the first bytes of the body: bad framing is refused before a byte of the request
+/// reaches a gateway.
+///
+/// # Errors
+/// What the client is told instead.
+pub fn examine<C: Calls>(
+    head: RequestHead,
+    at: At,
+    x: Option<&Exchange>,
+    client: &Conn,
+    desk: &Desk<'_, C>,
+) -> Result<Request, Refusal> {
+    let front = desk.peek(client);
+    let (bytes, behind) = match (at, x) {
+        (At::Kept, Some(x)) => (&*x.head, front),
+        _ => (front, &front[usize::from(head.len)..]),
+    };
+    let named = domain::of(bytes, &head, &desk.config.hostnames)?;
+    // All that is there must be in order, though only its first piece goes with the head.
+    head.body.clone().take(behind)?;
+    let mut body = head.body;
+    let first = body.next(behind)?;
+    Ok(Request { head, named, at, body, first })
+}
+
+/// Sends a request's head to a gateway, with the first of its body. False if the gateway takes nothing: then nothing
+/// has happened.
+pub fn begin<C: Calls>(
+    x: &mut Exchange,
+    request: &Request,
+    announce: bool,
+    client: &mut Conn,
+    gateway: &mut Conn,
+    desk: &mut Desk<'_, C>,
+) -> bool {
+    let Some(dialect) = gateway.dialect() else { return false };
+    debug_assert!(x.up.out.is_empty());
+    let to = Gateway { dialect, strip_prefix: gateway.is(Flags::STRIP), announce };
+    let added = Added::new(client.ip(), client.is(Flags::TRUSTED));
+    let head_len = usize::from(request.head.len);
+    let bytes = request.bytes(x, client, desk);
+    let body = match request.at {
+        At::Front => &bytes[head_len..head_len + request.first.pass],
+        At::Kept => &desk.peek(client)[..request.first.pass],
+    };
+    let mut parts = Parts::new();
+    forward::request(bytes, &request.head, &request.named, &to, &added, &mut parts);
+    let head_bytes = parts.len();
+    parts.push(body);
+    let Ok(sent) = parts.with_slices(|slices| gateway.transport().send(&*desk.calls, slices, false)) else {
+        return false;
+    };
+    let mut rest = Vec::new();
+    parts.copy(sent, head_bytes, &mut rest);
+    if !rest.is_empty() {
+        x.up.out.extend(&mut desk.inboxes.account, &rest);
+    }
+    desk.budget.spend(sent);
+    asked(x, request, sent.saturating_sub(head_bytes), client, gateway, desk);
+    true
+}
+
+/// A gateway has taken a request.
+fn asked<C: Calls>(
+    x: &mut Exchange,
+    request: &Request,
+    sent_body: usize,
+    client: &mut Conn,
+    gateway: &mut Conn,
+    desk: &mut Desk<'_, C>,
+) {
+    desk.counters.requests.bump();
+    let head = &request.head;
+    let safe = matches!(head.method, Method::Get | Method::Head | Method::OtherSafe);
+    let upgrade = gateway.dialect().is_some_and(|dialect| head.may_switch(dialect));
+    let repeatable = safe && head.body.is_done() && !upgrade;
+    if request.at == At::Front {
+        if repeatable {
+            keep_head(x, usize::from(head.len), client, desk);
+        }
+        desk.consume(client, usize::from(head.len));
+    }
+    x.phase = Phase::Asked;
+    x.method = head.method;
+    x.traits.set(Traits::REPEATABLE, repeatable);
+    x.traits.set(Traits::KEEP_CLIENT, head.keep_alive);
+    x.traits.set(Traits::HTTP10, head.version == Version::Http10);
+    x.traits.set(Traits::UPGRADE, upgrade);
+    x.traits.remove(Traits::HEARD | Traits::KEEP_GATEWAY);
+    x.down.body = Body::EMPTY;
+    x.up.body = request.body;
+    x.up.piece = Piece { pass: request.first.pass - sent_body, ..request.first };
+    desk.consume(client, sent_body);
+    x.up.blocked = !x.up.is_flushed();
+    if x.up.blocked {
+        desk.be_patient(gateway);
+    }
+    let done = x.up.is_done();
+    client.flags.remove(Flags::HANDED_OVER);
+    client.deadline = after(desk.tick, if done { desk.times.response } else { desk.times.session_idle });
+    let tunnel = upgrade || head.method == Method::Connect;
+    if done && !head.keep_alive && !tunnel && !client.is_armed() && client.inbox.is_empty() {
+        client.flags.insert(Flags::LAST);
+        client.active = desk.tick;
+    }
+}
+
+/// Copies a request's head, at the front of the client's inbox, into its exchange: for waiting, and for sending it
+/// again.
+pub fn keep_head<C: Calls>(x: &mut Exchange, len: usize, client: &Conn, desk: &mut Desk<'_, C>) {
+    let Desk { inboxes, calls, .. } = desk;
+    inboxes.copy_front(&client.inbox, len, &mut x.head, *calls);
+}

@@ -1,0 +1,189 @@
+//! Bulk bytes through a pipe, unseen: from socket to pipe to socket, and across the boundaries of chunks.
+use super::flow::{Flow, Stop};
+use crate::{
+    http::Body,
+    io::{Calls, Received, Spliced},
+    relay::{
+        conn::{Arms, Conn, Flags},
+        desk::Desk,
+    },
+};
+use std::io::IoSlice;
+
+/// Whole buffers in a row that show a stream worth splicing, when its length is not known.
+const WHOLE_READS_OF_A_STREAM: u8 = 3;
+/// A splice that moves less than this shows that a stream has dried up.
+const DRY: usize = 4096;
+/// Chunks with less than this to go are received: what stands between them would cost more than splicing saves.
+const CHUNK_MIN: u64 = 16 << 10;
+/// What is received where one spliced chunk ends and the next begins: its line end and the next one's size, and
+/// little of its data.
+const BOUNDARY_BYTES: usize = 64;
+/// Most bytes asked for in one splice; a pipe holds no more.
+const SPLICE_MAX: usize = 1 << 20;
+
+fn chunk_min<C>(desk: &Desk<'_, C>) -> u64 {
+    CHUNK_MIN.min(desk.config.splice_min)
+}
+
+/// Whether a direction should be spliced from here on.
+pub(super) fn is_worth_it<C: Calls>(flow: &Flow, source: &Conn, desk: &Desk<'_, C>) -> bool {
+    if source.whole == 0 {
+        return false;
+    }
+    match flow.body {
+        Body::UntilClose => source.whole >= WHOLE_READS_OF_A_STREAM,
+        Body::Chunked(_) => flow.body.opaque() >= chunk_min(desk),
+        Body::Length(_) => flow.body.opaque() >= desk.config.splice_min,
+    }
+}
+
+/// One step of splicing, with everything received before already sent.
+pub(super) fn advance<C: Calls>(
+    flow: &mut Flow,
+    source: &mut Conn,
+    sink: &mut Conn,
+    desk: &mut Desk<'_, C>,
+) -> Result<bool, Stop> {
+    if !flow.bulk {
+        if !source.transport().may_splice() || !sink.transport().may_splice() {
+            source.whole = 0;
+            return Ok(false);
+        }
+        desk.counters.spliced.bump();
+        flow.bulk = true;
+        source.flags.remove(Flags::HOT);
+    }
+    // A stream that is being stopped still delivers, and what it delivers comes first.
+    if source.arms.intersects(Arms::STREAM | Arms::READ) || !source.is(Flags::READABLE) {
+        return Err(Stop::Idle);
+    }
+    if desk.budget.is_spent() {
+        return Err(Stop::Spent);
+    }
+    if flow.pipe.is_none() {
+        flow.pipe = desk.calls.pipe();
+    }
+    if flow.pipe.is_none() {
+        flow.stop_splicing(source, desk);
+        return Ok(false);
+    }
+    if flow.body.opaque() == 0 {
+        return cross_boundary(flow, source, sink, desk);
+    }
+    let max = usize::try_from(flow.body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
+    let moved = fill(flow, source, desk, max)?;
+    // Only if the source has as much as was asked for is more known to be there.
+    let more = moved == max && !flow.body.is_done();
+    let sent = drain(flow, sink, desk, more)?;
+    if moved < DRY && flow.body == Body::UntilClose {
+        flow.stop_splicing(source, desk);
+    }
+    Ok(sent)
+}
+
+/// Fills the pipe from the source. How many bytes it got.
+fn fill<C: Calls>(flow: &mut Flow, source: &mut Conn, desk: &mut Desk<'_, C>, max: usize) -> Result<usize, Stop> {
+    let Some(pipe) = &flow.pipe else { return Err(Stop::Idle) };
+    match source.transport().splice_in(desk.calls, pipe, max) {
+        Spliced::Moved(moved) => {
+            source.active = desk.tick;
+            flow.body.skip(moved as u64);
+            flow.piped += moved as u32;
+            desk.budget.spend(moved);
+            Ok(moved)
+        }
+        Spliced::Blocked => {
+            source.flags.remove(Flags::READABLE);
+            Err(Stop::Idle)
+        }
+        Spliced::Eof => {
+            source.flags.insert(Flags::EOF);
+            Err(Stop::Idle)
+        }
+        Spliced::Failed => {
+            source.flags.insert(Flags::FAILED);
+            Err(Stop::Idle)
+        }
+    }
+}
+
+/// Empties the pipe into the sink. `more` if other bytes are known to follow at once.
+pub(super) fn drain<C: Calls>(
+    flow: &mut Flow,
+    sink: &mut Conn,
+    desk: &mut Desk<'_, C>,
+    more: bool,
+) -> Result<bool, Stop> {
+    let mut moved = false;
+    while flow.piped > 0 {
+        let Some(pipe) = &flow.pipe else { return Err(Stop::Refused) };
+        match sink.transport().splice_out(desk.calls, pipe, flow.piped as usize, more) {
+            Spliced::Moved(n) => {
+                flow.piped -= n as u32;
+                flow.corked = more;
+                desk.budget.spend(0);
+                moved = true;
+            }
+            Spliced::Blocked => return Err(Stop::Blocked),
+            Spliced::Eof | Spliced::Failed => return Err(Stop::Refused),
+        }
+    }
+    Ok(moved)
+}
+
+/// From one chunk to the next.
+fn cross_boundary<C: Calls>(
+    flow: &mut Flow,
+    source: &mut Conn,
+    sink: &mut Conn,
+    desk: &mut Desk<'_, C>,
+) -> Result<bool, Stop> {
+    if flow.body.is_done() {
+        flow.stop_splicing(source, desk);
+        return Err(Stop::Idle);
+    }
+    let buf = match source.transport().receive(desk.calls, BOUNDARY_BYTES) {
+        Received::Bytes(buf) => buf,
+        other => {
+            match other {
+                Received::NoBuffers => {
+                    desk.counters.starved.bump();
+                    source.flags.insert(Flags::STARVED);
+                }
+                Received::Eof => source.flags.insert(Flags::EOF),
+                Received::Failed => source.flags.insert(Flags::FAILED),
+                Received::Nothing | Received::Bytes(_) => source.flags.remove(Flags::READABLE),
+            }
+            return Err(Stop::Idle);
+        }
+    };
+    source.has_received(buf.len() == BOUNDARY_BYTES, desk.tick);
+    desk.budget.spend(buf.len());
+    let mut body = flow.body;
+    let bytes = desk.calls.bytes(&buf);
+    let passes = body.next(bytes).is_ok_and(|piece| piece.pass == bytes.len());
+    if !passes || body.opaque() < chunk_min(desk) {
+        // The end, an error, something to leave out, or small chunks: back to buffers, these bytes first.
+        desk.inboxes.append(&mut source.inbox, buf, desk.calls);
+        flow.stop_splicing(source, desk);
+        return Ok(false);
+    }
+    // The next data are fetched before the boundary goes out, so that it need not travel alone.
+    flow.body = body;
+    if source.is(Flags::READABLE) && !desk.budget.is_spent() {
+        let max = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
+        // Whatever it came to is noted in the flow and the source.
+        let _ = fill(flow, source, desk, max);
+    }
+    let bytes = desk.calls.bytes(&buf);
+    let len = bytes.len();
+    let sent = sink.transport().send(&*desk.calls, &[IoSlice::new(bytes)], flow.piped > 0);
+    if let Ok(sent) = sent {
+        flow.out.extend(&mut desk.inboxes.account, &desk.calls.bytes(&buf)[sent..]);
+    }
+    desk.calls.release(buf);
+    let sent = sent.map_err(|_| Stop::Refused)?;
+    flow.corked = flow.piped > 0;
+    if sent < len { Err(Stop::Blocked) } else { Ok(true) }
+}

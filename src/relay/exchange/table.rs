@@ -1,0 +1,142 @@
+//! All exchanges of a shard.
+use super::{Exchange, Phase};
+use crate::relay::{arena::Arena, conn::NONE, memory::Account};
+
+/// Names an exchange: its record's number, and which use of it. A record that is used again has another name, so that
+/// nothing kept from before can reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeId(u32);
+
+/// Bits of the number; the others are the generation.
+const INDEX_BITS: u32 = 22;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const GENERATION_MASK: u16 = (1 << (32 - INDEX_BITS)) - 1;
+
+impl ExchangeId {
+    /// No exchange.
+    pub const NONE: ExchangeId = ExchangeId(u32::MAX);
+
+    fn index(self) -> u32 {
+        self.0 & INDEX_MASK
+    }
+
+    fn generation(self) -> u16 {
+        (self.0 >> INDEX_BITS) as u16
+    }
+
+    /// The exchange, unless it is none.
+    pub fn some(self) -> Option<ExchangeId> {
+        (self != ExchangeId::NONE).then_some(self)
+    }
+}
+
+/// All exchanges of a shard.
+#[derive(Default)]
+pub struct Exchanges {
+    records: Arena<Exchange>,
+    free: Vec<u32>,
+    /// Ended in this turn: used again from the next on.
+    ended: Vec<u32>,
+}
+
+/// So many free records keep their vectors' memory for the next exchanges.
+const WARM: usize = 512;
+
+impl Exchanges {
+    /// A record for a client. `None` when there are as many as numbers reach.
+    pub fn insert(&mut self, client: u32) -> Option<ExchangeId> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.records.count() >= INDEX_MASK as usize => return None,
+            None => {
+                let index = self.records.push(Exchange::new());
+                // Room to give every record back without allocating then.
+                self.free.reserve(self.records.count());
+                self.ended.reserve(self.records.count());
+                index
+            }
+        };
+        let x = &mut self.records[index];
+        x.client = client;
+        x.phase = Phase::Reading;
+        Some(ExchangeId(u32::from(x.generation) << INDEX_BITS | index))
+    }
+
+    /// Ends an exchange. Its pipes must have been given back. The record is used again only from the next turn on.
+    pub fn end(&mut self, id: ExchangeId, account: &mut Account) {
+        let spare = self.free.len() + self.ended.len() >= WARM;
+        let x = &mut self[id];
+        assert!(x.phase != Phase::Free && x.up.pipe.is_none() && x.down.pipe.is_none());
+        x.reset(account);
+        if spare {
+            // A burst must not leave its memory behind.
+            for bytes in [&mut x.head, &mut x.reply, &mut x.up.out, &mut x.down.out] {
+                bytes.clear(account, 0);
+            }
+        }
+        x.phase = Phase::Free;
+        x.client = NONE;
+        self.ended.push(id.index());
+    }
+
+    /// Makes the records that have ended fit to be used again. Called between two turns.
+    pub fn reap(&mut self) {
+        while let Some(index) = self.ended.pop() {
+            let x = &mut self.records[index];
+            // The last generation of the last number would look like none.
+            x.generation = (x.generation + 1) & GENERATION_MASK;
+            self.free.push(index);
+        }
+    }
+
+    /// Exchanges under way.
+    pub fn used(&self) -> usize {
+        self.records.count() - self.free.len() - self.ended.len()
+    }
+
+    /// All records, used or not.
+    pub fn records(&self) -> impl Iterator<Item = &Exchange> {
+        (0..self.records.count() as u32).map(|index| &self.records[index])
+    }
+}
+
+impl std::ops::Index<ExchangeId> for Exchanges {
+    type Output = Exchange;
+
+    #[inline]
+    fn index(&self, id: ExchangeId) -> &Exchange {
+        let x = &self.records[id.index()];
+        assert!(x.generation == id.generation(), "an exchange that is over");
+        x
+    }
+}
+
+impl std::ops::IndexMut<ExchangeId> for Exchanges {
+    #[inline]
+    fn index_mut(&mut self, id: ExchangeId) -> &mut Exchange {
+        let x = &mut self.records[id.index()];
+        assert!(x.generation == id.generation(), "an exchange that is over");
+        x
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record is not used again in the turn in which it ended, and then under another name.
+    #[test]
+    fn names_are_not_used_twice() {
+        let (mut exchanges, mut account) = (Exchanges::default(), Account::new(0));
+        let first = exchanges.insert(7).unwrap();
+        exchanges.end(first, &mut account);
+        assert_eq!(exchanges[first].phase, Phase::Free);
+        let other = exchanges.insert(8).unwrap();
+        assert_ne!(first.index(), other.index());
+        exchanges.reap();
+        let again = exchanges.insert(9).unwrap();
+        assert_eq!((again.index(), exchanges.used()), (first.index(), 2));
+        assert_ne!(again, first);
+        assert!(std::panic::catch_unwind(|| exchanges[first].client).is_err());
+    }
+}

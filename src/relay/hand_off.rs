@@ -1,0 +1,142 @@
+//! A client's connection goes to the shard that has its gateway: the transport, and what was read, by move.
+use super::{
+    conn::{Client, Flags, Role, mapped, watch},
+    exchange::{ExchangeId, Traits},
+    message::{DomainName, HandOff, Message},
+    tables::{End, Tables},
+};
+use crate::{
+    http::Refusal,
+    io::{Calls, Engine},
+    transport::Transport,
+};
+use std::{io::IoSlice, mem::ManuallyDrop};
+
+impl<E: Engine<Mail = Message>> Tables<E> {
+    /// Sends a client to another shard, as soon as nothing is armed for it here. A client that waits keeps the time by
+    /// which it must have found a gateway.
+    pub fn hand_off(&mut self, slot: u32, shard: usize, give_up: u32) {
+        let key = self.conns.key(slot);
+        let conn = &mut self.conns[slot];
+        conn.role = Role::Client(Client::Leaving);
+        conn.domain = shard as u32;
+        conn.deadline = give_up;
+        watch::stop_all(conn, key, &mut self.engine);
+        self.wake(slot);
+    }
+
+    /// The second half of it, once nothing is armed. Its slot is given up.
+    pub fn depart(&mut self, slot: u32) {
+        let conn = &self.conns[slot];
+        if conn.is_armed() {
+            return;
+        }
+        let shard = conn.domain as usize;
+        if conn.is(Flags::FAILED) {
+            self.forget_exchange(slot);
+            return self.close(slot);
+        }
+        let mut head = Vec::new();
+        if let Some(id) = conn.exchange.some() {
+            head = self.exchanges[id].head.take(&mut self.inboxes.account);
+        }
+        self.forget_exchange(slot);
+        let conn = &mut self.conns[slot];
+        let (input, taken) = self.inboxes.take_all(&mut conn.inbox, self.engine.calls());
+        let Some(transport) = conn.transport.take() else { return };
+        let hand_off = HandOff {
+            transport: ManuallyDrop::new(transport),
+            address: conn.ip(),
+            head,
+            input,
+            taken,
+            eof: conn.is(Flags::EOF),
+            trusted: conn.is(Flags::TRUSTED),
+            counted: !conn.is(Flags::UNCOUNTED),
+            tries: conn.tries,
+            give_up: conn.deadline,
+        };
+        conn.domain = super::conn::NONE;
+        self.counters.handed_over.bump();
+        // Without its transport: the connection goes on elsewhere.
+        self.give_up_slot(slot);
+        if let Err(Message::Client(hand_off)) = self.engine.mail(shard, Message::Client(Box::new(hand_off))) {
+            self.turn_away(*hand_off);
+        }
+    }
+
+    /// Removes a client's exchange, which has no gateway.
+    fn forget_exchange(&mut self, slot: u32) {
+        let id = std::mem::replace(&mut self.conns[slot].exchange, ExchangeId::NONE);
+        if let Some(id) = id.some() {
+            self.exchanges.end(id, &mut self.inboxes.account);
+        }
+    }
+
+    /// A client comes from another shard.
+    pub fn arrived(&mut self, hand_off: HandOff) {
+        if self.end == End::Stopping || self.inboxes.account.is_full() {
+            return self.turn_away(hand_off);
+        }
+        let HandOff { transport, address, head, input, taken, eof, trusted, counted, tries, give_up } = hand_off;
+        let slot = self.conns.insert(Some(ManuallyDrop::into_inner(transport)), address, self.tick);
+        let conn = &mut self.conns[slot];
+        conn.flags.insert(Flags::HANDED_OVER | Flags::READABLE);
+        conn.flags.set(Flags::EOF, eof);
+        conn.flags.set(Flags::TRUSTED, trusted);
+        conn.flags.set(Flags::UNCOUNTED, !counted);
+        conn.deadline = give_up;
+        conn.tries = tries;
+        let restored = self.inboxes.restore(&mut conn.inbox, input, taken);
+        let collecting = head.is_empty() || self.exchange_of(slot).is_some();
+        if !restored || !collecting {
+            return self.close(slot);
+        }
+        if let Some(id) = self.conns[slot].exchange.some() {
+            let x = &mut self.exchanges[id];
+            x.head.extend(&mut self.inboxes.account, &head);
+            x.traits.insert(Traits::WHOLE);
+        }
+        self.wake(slot);
+    }
+
+    /// Ends a client that can be served on no shard any more, with an answer as far as there is room for one.
+    fn turn_away(&mut self, hand_off: HandOff) {
+        let HandOff { transport, address, counted, .. } = hand_off;
+        let transport = ManuallyDrop::into_inner(transport);
+        self.counters.refused(Refusal::ShuttingDown).bump();
+        let calls = self.engine.calls();
+        let Transport::Plain(socket) = &transport;
+        let _ = calls.send(socket, &[IoSlice::new(Refusal::ShuttingDown.closing())], false);
+        transport.close(calls);
+        self.shared.admission.release(&mapped(address), counted);
+    }
+
+    /// Another shard's clients wait for a domain.
+    pub fn wanted(&mut self, from: usize, domain: DomainName) {
+        let here = self.park.find(domain.hash, &domain.name);
+        if here.is_some_and(|here| !self.park[here].parked.is_empty()) {
+            let free = Message::Free { from: self.number, domain, passed: 0 };
+            let _ = self.engine.mail(from, free);
+        }
+    }
+
+    /// Another shard has a free gateway: the longest waiting client goes there. If none waits here any more, the offer
+    /// goes on to a shard where some do.
+    pub fn offered(&mut self, from: usize, name: DomainName, passed: u64) {
+        let domain = self.park.find(name.hash, &name.name);
+        let Some(slot) = domain.and_then(|domain| self.park[domain].waiting.first()) else {
+            let passed = passed | 1 << self.number | 1 << from;
+            if let Some(next) = self.waits_elsewhere(name.hash, passed) {
+                let _ = self.engine.mail(next, Message::Free { from, domain: name, passed });
+            }
+            return;
+        };
+        self.stop_waiting(slot);
+        let give_up = self.conns[slot].deadline;
+        self.hand_off(slot, from, give_up);
+        if self.park.find(name.hash, &name.name).is_some_and(|domain| !self.park[domain].waiting.is_empty()) {
+            let _ = self.engine.mail(from, Message::Wanted { from: self.number, domain: name });
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where a request goes: a function of what is known about its domain.
+use super::directory::{ShardSet, members};
+
+/// What is known about a domain when a request for it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// What this shard has of its gateways.
+    pub here: Here,
+    /// Other shards that have, or lately had, some.
+    pub elsewhere: ShardSet,
+    /// The client has moved for this request before.
+    pub moved: bool,
+}
+
+/// What a shard has of a domain's gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Here {
+    /// It does not know the domain.
+    Unknown,
+    /// None now, but there were some, or clients wait for the first.
+    None,
+    /// Some, all busy.
+    Busy,
+    /// Some that wait.
+    Parked,
+}
+
+/// The way a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To a gateway that is parked here.
+    Here,
+    /// None is free here; one may come, here or on another shard.
+    Wait,
+    /// To one of these shards.
+    Move(ShardSet),
+    /// No shard has the domain, or lately had it.
+    Nobody,
+}
+
+/// Decides the way of a request.
+pub fn route(view: View) -> Route {
+    let may_move = view.elsewhere != 0 && !view.moved;
+    match view.here {
+        Here::Parked => Route::Here,
+        // The other shards are told that somebody waits.
+        Here::Busy => Route::Wait,
+        Here::None | Here::Unknown if may_move => Route::Move(view.elsewhere),
+        Here::None => Route::Wait,
+        Here::Unknown if view.elsewhere != 0 => Route::Wait,
+        Here::Unknown => Route::Nobody,
+    }
+}
+
+/// One member of a set, another one with every `turn`. `None` if the set is empty.
+pub fn pick(set: ShardSet, turn: u32) -> Option<usize> {
+    let count = set.count_ones();
+    if count == 0 { None } else { members(set).nth((turn % count) as usize) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request goes to a parked gateway here before anything else, moves once at most, and is refused only where
+    /// nobody knows the domain.
+    #[test]
+    fn the_way_of_a_request() {
+        let way = |here, elsewhere, moved| route(View { here, elsewhere, moved });
+        assert_eq!(way(Here::Parked, 0b10, false), Route::Here);
+        assert_eq!(way(Here::Busy, 0b10, false), Route::Wait);
+        assert_eq!(way(Here::None, 0b10, false), Route::Move(0b10));
+        assert_eq!(way(Here::None, 0b10, true), Route::Wait);
+        assert_eq!(way(Here::None, 0, false), Route::Wait);
+        assert_eq!(way(Here::Unknown, 0b10, false), Route::Move(0b10));
+        assert_eq!(way(Here::Unknown, 0b10, true), Route::Wait);
+        assert_eq!(way(Here::Unknown, 0, false), Route::Nobody);
+        assert_eq!(way(Here::Unknown, 0, true), Route::Nobody);
+    }
+
+    /// Turns go round all members and no others.
+    #[test]
+    fn picks_go_round() {
+        let picked: Vec<_> = (0..4).map(|turn| pick(0b10110, turn)).collect();
+        assert_eq!(picked, [Some(1), Some(2), Some(4), Some(1)]);
+        assert_eq!(pick(0, 7), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! What carries a connection's bytes: every byte in or out of a connection passes here.
+//!
+//! Today there is one way, plain TCP; TLS becomes the second variant, and nothing above this module will know.
+use crate::io::{Calls, Half, Pipe, Received, Socket, Spliced};
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    time::Duration,
+};
+
+/// A connection's transport. It owns the socket.
+#[derive(Debug)]
+pub enum Transport {
+    /// Bytes as they are.
+    Plain(Socket),
+}
+
+impl Transport {
+    /// The socket, to be watched.
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Transport::Plain(socket) => socket,
+        }
+    }
+
+    /// Receives what is there, at most one buffer and at most `max` bytes.
+    pub fn receive(&mut self, calls: &mut impl Calls, max: usize) -> Received {
+        match self {
+            Transport::Plain(socket) => calls.recv(socket, max),
+        }
+    }
+
+    /// Sends as much of `parts` as there is room for. `more` says that others follow at once.
+    ///
+    /// # Errors
+    /// The connection cannot send any more.
+    pub fn send(&mut self, calls: &impl Calls, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        match self {
+            Transport::Plain(socket) => calls.send(socket, parts, more),
+        }
+    }
+
+    /// Sends on what `more` held back.
+    pub fn push(&mut self, calls: &impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.push(socket),
+        }
+    }
+
+    /// Whether bytes may pass by splice, unseen.
+    pub fn may_splice(&self) -> bool {
+        match self {
+            Transport::Plain(_) => true,
+        }
+    }
+
+    /// Moves bytes into a pipe.
+    pub fn splice_in(&mut self, calls: &mut impl Calls, pipe: &Pipe, max: usize) -> Spliced {
+        match self {
+            Transport::Plain(socket) => calls.splice_in(socket, pipe, max),
+        }
+    }
+
+    /// Moves bytes out of a pipe. `more` says that others follow at once.
+    pub fn splice_out(&mut self, calls: &mut impl Calls, pipe: &Pipe, max: usize, more: bool) -> Spliced {
+        match self {
+            Transport::Plain(socket) => calls.splice_out(pipe, socket, max, more),
+        }
+    }
+
+    /// Half-close: the peer hears that no more will come.
+    pub fn finish(&mut self, calls: &mut impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.shutdown(socket, Half::Send),
+        }
+    }
+
+    /// Ends both directions in order; what is armed ends by itself.
+    pub fn shut(&mut self, calls: &mut impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.shutdown(socket, Half::Both),
+        }
+    }
+
+    /// Resets the connection; what is armed ends by itself. The socket is closed later.
+    pub fn disconnect(&mut self, calls: &mut impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.disconnect(socket),
+        }
+    }
+
+    /// Closes the socket. Nothing may be armed for it.
+    pub fn close(self, calls: &mut impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.close(socket),
+        }
+    }
+
+    /// Closes the socket with a reset. Nothing may be armed for it.
+    pub fn reset(self, calls: &mut impl Calls) {
+        match self {
+            Transport::Plain(socket) => calls.reset(socket),
+        }
+    }
+
+    /// How long sent bytes may stay unacknowledged, or the peer's window closed; zero for the system's own limit.
+    pub fn set_patience(&mut self, calls: &mut impl Calls, patience: Duration) {
+        match self {
+            Transport::Plain(socket) => calls.set_patience(socket, patience),
+        }
+    }
+
+    /// The peer's address.
+    pub fn peer(&self, calls: &impl Calls) -> Option<SocketAddr> {
+        match self {
+            Transport::Plain(socket) => calls.peer(socket),
+        }
+    }
+}

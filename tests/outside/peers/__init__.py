@@ -1,0 +1,1 @@
+"""What tests/outside/differential.py is made of: generated messages, and the programs that read them."""
