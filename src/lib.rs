@@ -1,19 +1,20 @@
 //! ringback: a reverse-HTTP relay on io_uring.
 //!
-//! A gateway dials out to the relay and waits; clients send ordinary HTTP requests to a URL on the relay; the
-//! relay passes them down the waiting connection and the answer back.
+//! A gateway dials out to the relay and waits; clients send ordinary HTTP requests to a URL on the relay; the relay
+//! passes each request down the waiting connection, and the response back.
 //!
 //! # The reader's map
-//! Data flows one way: bytes come in through [`io`], heads are read by [`http`], names are looked up by
-//! [`relay`], bytes leave through [`io`].
+//! Data flows one way: bytes come in through [`io`], heads are parsed by [`http`], gateways are found by [`relay`],
+//! bytes leave through [`transport`] and [`io`]. `docs/architecture.md` has the relay's own flow.
 //!
-//! - [`http`]: heads, framing, relay domains and canned answers, as pure functions of bytes.
-//! - [`io`]: the only door to the kernel and the only unsafe code: the `Io` trait, its io_uring back end, and
-//!   the simulated one that the tests drive from a seed.
+//! - [`http`]: heads, framing, relay domains and canned responses, as pure functions of bytes.
+//! - [`io`]: the only door to the kernel and the only unsafe code: the traits `Engine` and `Calls`, their
+//!   io_uring back end, and the simulated one that the tests drive from a seed.
+//! - `sync`: what threads share, by one name for the relay and for the models of its races.
 //! - [`transport`]: what carries a connection's bytes: plain TCP.
-//! - [`relay`]: one shard per core: connections, the park, the directory, sessions, limits, timers.
+//! - [`relay`]: one shard per core: run queue, connections, exchanges, the park, the directory, admission, timers.
 //! - [`gateway`]: the program that runs beside the device, and the tunnel client (tokio, portable).
-//! - [`cli`]: one file a command.
+//! - [`cli`]: one file per command.
 #![deny(unsafe_code)]
 
 pub mod cli;
@@ -25,5 +26,7 @@ pub mod http;
 pub mod io;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "relay")]
+mod sync;
 #[cfg(feature = "relay")]
 pub mod transport;

@@ -1,5 +1,3 @@
-//! Not built for now.
-#![cfg(any())]
 //! The fuzz targets of `fuzz/`, each with a bounded number of generated inputs and with all that is in its corpus.
 
 #[path = "../fuzz/src/lib.rs"]
@@ -113,6 +111,19 @@ const RESPONSES: &[&str] = &[
     "HTTP/1.1 101 Switching Protocols",
 ];
 
+const SLOPPY: &[&str] = &[
+    "HTTP/1.1 200",
+    "HTTP/1.1 200OK",
+    "HTTP/1.0 404 Not Found",
+    "HTTP/2.0 200 OK",
+    "HTTP/1.1  204 ",
+    "HTTP/1.1 600 No",
+    "HTTP/1.1 200 OK\r\nno header",
+    "HTTP/1.1 200 OK\r\nX-Y : z",
+    "HTTP/1.1 200 OK\r\nX-Y: a\r\n b",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5 bytes",
+];
+
 /// Feeds a target what was found worth keeping.
 fn corpus(name: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
@@ -127,11 +138,7 @@ fn corpus(name: &str, target: fn(&[u8])) {
 /// Every input that is kept keeps every promise.
 #[test]
 fn the_corpora_are_clean() {
-    corpus("request_head", targets::request_head);
-    corpus("response_head", targets::response_head);
-    corpus("chunked", targets::chunked);
-    corpus("registration", targets::registration);
-    corpus("shard", targets::shard);
+    targets::TARGETS.into_iter().for_each(|(name, target)| corpus(name, target));
 }
 
 proptest! {
@@ -158,6 +165,43 @@ proptest! {
         ]), 0..12),
     ) {
         targets::chunked(&[&splits[..], data.concat().as_bytes()].concat());
+    }
+
+    /// A request that goes on means the same to its gateway.
+    #[test]
+    fn forwarded(choice in any::<u8>(), data in prop_oneof![5 => head(REQUESTS), 1 => text(0..30)]) {
+        targets::forward(&[&[choice][..], &data].concat());
+    }
+
+    /// A response that goes on means the same to its client.
+    #[test]
+    fn replies(choice in any::<u8>(), data in prop_oneof![5 => head(RESPONSES), 1 => text(0..30)]) {
+        targets::reply(&[&[choice][..], &data].concat());
+    }
+
+    /// What goes on instead of a sloppy answer is in order.
+    #[test]
+    fn repaired(
+        first in prop::sample::select(&["", "\r\n", "\n\n"][..]),
+        data in prop_oneof![5 => head(SLOPPY), 1 => text(0..30)],
+        bare in any::<bool>(),
+    ) {
+        let mut data = [first.as_bytes(), &data].concat();
+        if bare {
+            data.retain(|&b| b != b'\r');
+        }
+        targets::repair(&data);
+    }
+
+    /// A PROXY header is read the same however it arrives.
+    #[test]
+    fn proxy_headers(
+        data in prop::collection::vec(prop::sample::select(vec![
+            &b"PROXY "[..], b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"192.0.2.1 ", b"::1 ", b"::ffff:1.2.3.4 ", b"80", b" ", b"0",
+            b"\r\n", b"\r\n\r\n\0\r\nQUIT\n", b"\x20", b"\x21", b"\x11", b"\x21\x21", b"\0\x0c", b"\0\x24", b"0123456789ab",
+        ]), 0..12),
+    ) {
+        targets::proxy_protocol(&data.concat());
     }
 
     /// Any bytes as the name of a registration.

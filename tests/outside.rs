@@ -87,6 +87,33 @@ fn the_readmes_options_are_those_of_the_program() {
     assert!(seen >= 10, "only {seen} options in the README's tables");
 }
 
+/// Options that were renamed are still accepted by their former names, which `--help` does not show.
+#[test]
+fn former_names_of_options_are_accepted() {
+    let relay = [
+        ("--park-wait", "1s"),
+        ("--park-time", "1s"),
+        ("--domain-memory", "1s"),
+        ("--head-bytes-max", "1K"),
+        ("--headers-max", "10"),
+        ("--connections-max", "10"),
+        ("--connections-per-address", "10"),
+        ("--accepts-per-address", "10"),
+        ("--accepts-per-second", "10"),
+        ("--registrations-per-second", "10"),
+        ("--gateways-per-domain", "10"),
+    ];
+    for (command, names) in [("relay", &relay[..]), ("gateway", &[("--connections-max", "10")])] {
+        let help = help(command);
+        for (name, value) in names {
+            assert!(option(&help, name).is_none(), "{command} --help shows {name}");
+            let output =
+                Command::new(env!("CARGO_BIN_EXE_ringback")).args([command, name, value, "--help"]).output().unwrap();
+            assert!(output.status.success(), "{command} {name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
 /// The table of refusals in docs/protocol.md is the relay's own list.
 #[test]
 fn the_refusals_are_the_relays() {
@@ -104,17 +131,31 @@ fn variants(path: &str, name: &str) -> Vec<String> {
     let body = source.split(&format!("pub enum {name} {{\n")).nth(1).expect("the enum");
     let body = &body[..body.find("\n}").unwrap()];
     let lines = body.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.is_empty());
-    lines.map(|line| line.trim_end_matches(',').to_string()).collect()
+    lines.map(|line| line.split(['(', ',']).next().unwrap().to_string()).collect()
 }
 
-/// Every state of a connection and every phase of a session is told of.
+/// Every role and state of a connection and every phase of an exchange is described.
 #[test]
 fn the_life_of_a_connection_has_all_states() {
     let document = read("docs/life-of-a-connection.md");
-    let states = [variants("src/relay/conn.rs", "State"), variants("src/relay/session.rs", "Phase")].concat();
-    assert!(states.len() > 10, "{states:?}");
+    let of_connections = ["Role", "Client", "Gateway"].map(|name| variants("src/relay/conn/mod.rs", name));
+    let states = [of_connections.concat(), variants("src/relay/exchange/mod.rs", "Phase")].concat();
+    assert!(states.len() > 15, "{states:?}");
     for state in states {
-        assert!(document.contains(&format!("`{state}`")), "docs/life-of-a-connection.md does not tell of {state}");
+        assert!(document.contains(&format!("`{state}`")), "docs/life-of-a-connection.md does not describe {state}");
+    }
+}
+
+/// Every name in the report of SIGUSR1 is explained.
+#[test]
+fn the_report_is_explained() {
+    let document = read("docs/operating.md");
+    let source = read("src/cli/report.rs");
+    let names: Vec<&str> =
+        source.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next()).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names.into_iter().chain(["ended", "refused-"]) {
+        assert!(document.contains(&format!("`{name}")), "docs/operating.md does not explain {name}");
     }
 }
 
@@ -139,7 +180,21 @@ fn every_dependency_is_justified() {
     assert_eq!(justified, declared);
 }
 
-/// The rooms that the architecture names are there, and all rooms of the source are named.
+/// The files below a folder, by their paths in it.
+fn files_below(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_below(&format!("{folder}/{name}")).iter().map(|file| format!("{name}/{file}"))),
+            false => found.push(name),
+        }
+    }
+    found
+}
+
+/// The architecture names every folder of the source, and every file of the relay.
 #[test]
 fn the_rooms_are_there() {
     let document = read("docs/architecture.md");
@@ -150,8 +205,7 @@ fn the_rooms_are_there() {
             assert!(document.contains(&room), "docs/architecture.md does not name {room}");
         }
     }
-    for entry in fs::read_dir(root().join("src/relay")).unwrap() {
-        let file = entry.unwrap().file_name().into_string().unwrap();
+    for file in files_below("src/relay") {
         assert!(
             file == "mod.rs" || document.contains(&format!("`{file}`")),
             "docs/architecture.md does not name {file}"

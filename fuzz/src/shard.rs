@@ -8,7 +8,7 @@ use ringback::{
     relay::{
         config::Config,
         counters::Counters,
-        letter::Letter,
+        message::Message,
         shard::{Shard, Shared},
     },
 };
@@ -68,8 +68,8 @@ fn phrase(first: &[&'static [u8]], choice: u8) -> &'static [u8] {
 
 /// The shard, its world and those who connect to it.
 struct Scene {
-    world: World<Letter>,
-    shard: Shard<Sim<Letter>>,
+    world: World<Message>,
+    shard: Shard<Sim<Message>>,
     peers: Vec<Option<Peer>>,
 }
 
@@ -95,17 +95,18 @@ impl Scene {
             buffers: tuning.buffers as u16,
             pipes: tuning.pipes,
             hostnames: vec!["relay.test".to_owned()],
-            park_wait: Duration::from_secs(2),
+            client_wait: Duration::from_secs(2),
             tunnel_idle: Duration::from_secs(120),
-            head_bytes_max: 1024,
+            max_head_bytes: 1024,
             splice_min: 1000,
             held_buffers: random.between(1, 4),
             ..Config::default()
         };
         config.validate().expect("a configuration that works");
+        let listeners = tuning.listeners;
         let world = World::new(seed, tuning, 1, 0);
-        let (shared, counters) = (Arc::new(Shared::new(1)), Arc::new(Counters::default()));
-        let shard = Shard::new(world.shard(0), Arc::new(config), 0, 1, shared, counters);
+        let (shared, counters) = (Arc::new(Shared::new(&config, 1, 1)), Arc::new(Counters::default()));
+        let shard = Shard::new(world.shard(0), Arc::new(config), 0, listeners, shared, counters);
         Scene { world, shard, peers: Vec::new() }
     }
 

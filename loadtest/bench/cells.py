@@ -146,7 +146,7 @@ def latency(bench, contender, seconds):
 
 
 def mixed(bench, contender, seconds):
-    """500 small requests a second beside four downloads, and the downloads alone just before.
+    """500 small requests per second beside four downloads, and the downloads alone just before.
 
     Small requests and downloads are asked for, and answered, by processes of their own: what one does is no delay of
     the other's, and those of the small requests, which measure delays, have the right of way on their common CPU.

@@ -216,7 +216,7 @@ SOCKET_CACHES = ("TCP", "TCPv6", "sock_inode_cache", "filp", "dentry", "lsm_inod
 def slab():
     """Bytes of kernel objects in use for sockets and waiting, by cache.
 
-    Whoever looks through /proc leaves a name and an inode behind for each open file of each process, with one entry of
+    Looking through /proc leaves a name and an inode behind for each open file of each process, with one entry of
     `dentry` and `lsm_inode_cache` each; those are not the relay's and are taken off. So is what control groups account
     for names and inodes with: an entry of kmalloc-192 for each 21 of the one and each 23 of the other.
     """

@@ -4,7 +4,7 @@
 A command that goes on until it is told to stop (the demo, a relay, a gateway, a tunnel that listens) is started in
 the background and waited for until it says that it is ready; at the end of its section it gets SIGTERM and must end
 with exit code 0. `curl -N` is given three seconds to show something. All others must end with exit code 0 in time,
-curl with an answer. `scripts/test` is left to whoever runs this. What `cargo install` installs goes to a directory of
+curl with an answer. `scripts/test` is left to the caller. What `cargo install` installs goes to a directory of
 this script's own. Should somebody else have one of the README's ports, a free one stands in for it, and that is said.
 """
 import os

@@ -5,10 +5,10 @@ use crate::{
 };
 use std::{fmt::Write, process::ExitCode};
 
-/// Look at what a relay needs from this machine: kernel, io_uring, limits. Exit code 1 when it could not start
+/// Check what a relay needs from this machine: kernel, io_uring, limits. Exit code 1 if it could not start
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Connections that a listener will ask to have waiting
+    /// Listen backlog that the relay would ask for
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     pub backlog: i32,
 }

@@ -12,46 +12,46 @@ use crate::{
 /// Make a server behind a firewall reachable through a relay.
 ///
 /// Dials out to the relay and passes the requests that arrive there for a relay domain to a server that this machine
-/// can reach. Runs until it is interrupted; reconnects by itself.
+/// can reach. Runs until interrupted, and reconnects by itself.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The relay, as in http://relay.example:8080
+    /// URL of the relay, as in http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
-    /// The relay domain: clients reach the target at <URL>/<NAME>/
+    /// Relay domain: clients reach the target at <URL>/<NAME>/
     #[arg(long, value_name = "NAME")]
     pub domain: String,
-    /// The server that gets the requests
+    /// Server that gets the requests
     #[arg(long, value_name = "HOST:PORT")]
     pub target: Authority,
-    /// How to speak to the relay: ptth keeps its connections, classic works with relays of old
+    /// Protocol to the relay: ptth keeps its connections, classic works with the original relay
     #[arg(long, default_value = "ptth", value_parser = dialect())]
     pub dialect: Dialect,
     /// Connections to keep waiting at the relay
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub connections: usize,
-    /// Connections open at most: as many clients are served at the same time
-    #[arg(long, value_name = "M", default_value_t = 64)]
-    pub connections_max: usize,
-    /// The relay's key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    /// Maximum connections open at the relay: that many clients are served at the same time
+    #[arg(long, alias = "connections-max", value_name = "M", default_value_t = 64)]
+    pub max_connections: usize,
+    /// Key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
     #[arg(long)]
     pub key: Option<String>,
-    /// Have the relay leave /<NAME> out of the paths that the target sees
+    /// Have the relay strip /<NAME> from the paths that the target sees
     #[arg(long)]
     pub strip_prefix: bool,
-    /// Longest wait for a connection to the relay or to the target
+    /// Maximum time to connect to the relay or to the target
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub connect_timeout: Duration,
-    /// How long the target may take to begin its response
+    /// Maximum time until the target begins its response
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     pub response_timeout: Duration,
-    /// How long the body of a request or response may stand still, or a tunnel be silent that one side has ended
+    /// Maximum time without progress of a request's or response's body, or of a tunnel that one side has closed
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     pub idle_timeout: Duration,
-    /// How long a tunnel may be silent
+    /// Maximum time without a byte in a tunnel
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration)]
     pub tunnel_idle: Duration,
-    /// How long a surplus connection must have been unneeded before it is closed
+    /// Time without use after which a surplus connection is closed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub surplus_after: Duration,
 }
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> ExitCode {
     let config = Config {
         dialect: args.dialect,
         connections: args.connections,
-        connections_max: args.connections_max,
+        max_connections: args.max_connections,
         key: key(args.key),
         strip_prefix: args.strip_prefix,
         connect_timeout: args.connect_timeout,

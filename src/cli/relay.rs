@@ -15,62 +15,63 @@ use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 /// Run a relay
 ///
-/// Gateways register and clients ask on the same port. SIGTERM or Ctrl-C stops accepting and lets sessions finish;
-/// a second one stops at once. SIGUSR1 makes each shard say on standard error what it holds and has done.
+/// Gateways register and clients send requests on the same port. SIGTERM or Ctrl-C drains: no new connections, and
+/// requests in progress may finish; a second one stops at once. SIGUSR1 writes what each core holds, and its counters,
+/// to standard error.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; may be repeated
     #[arg(long, value_name = "ADDR", default_values_t = Config::default().listen)]
     listen: Vec<SocketAddr>,
-    /// How many cores to use, or which: 2, or 0,1, or 2-5; one certain CPU is 3-3 [default: all]
+    /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3 [default: all]
     #[arg(long, value_name = "N|LIST")]
     cores: Option<String>,
-    /// Bytes of a buffer: the most that is received at once
+    /// Bytes per buffer: the most that one receive takes
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     buffer_size: u64,
     /// Buffers per core
     #[arg(long, value_name = "N", default_value_t = Config::default().buffers)]
     buffers: u16,
-    /// Pipes that bulk transfers may hold, per core
+    /// Maximum pipes for bulk transfers, per core
     #[arg(long, value_name = "N", default_value_t = Config::default().pipes)]
     pipes: usize,
-    /// The relay's own name: <DOMAIN>.<NAME> reaches a domain without a path prefix; may be repeated
+    /// Host name of the relay: <DOMAIN>.<NAME> reaches a domain without a path prefix; may be repeated
     #[arg(long, value_name = "NAME")]
     hostname: Vec<String>,
-    /// Answer a classic gateway's first POST on a connection with 204 at once
+    /// Answer the first registration on a classic gateway's connection with 204 at once
     #[arg(long)]
     early_204: bool,
-    /// How long a client waits for a gateway that is busy, or was lately there
+    /// Maximum time that a client waits for a gateway that is busy or has recently gone
     #[arg(long, alias = "park-wait", value_name = "DUR", default_value = "2s", value_parser = values::duration)]
     client_wait: Duration,
-    /// How long clients wait for a domain after its last gateway has gone
+    /// Time after a domain's last gateway has gone during which clients still wait for it
     #[arg(long, alias = "domain-memory", value_name = "DUR", default_value = "1m", value_parser = values::duration)]
     domain_grace: Duration,
-    /// How long a classic gateway waits before it is told to ask again; 70s at most
+    /// Time after which a waiting classic gateway is told to register again; at most 70s
     #[arg(long, alias = "park-time", value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     classic_poll_interval: Duration,
-    /// How soon a classic gateway must then ask again
+    /// Maximum time until a classic gateway has then registered again
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     repost_timeout: Duration,
-    /// How long a request's head may take
+    /// Maximum time for a request's head to arrive
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = values::duration)]
     head_timeout: Duration,
-    /// How long a gateway may take to begin its response
+    /// Maximum time until a gateway begins its response
     #[arg(long, value_name = "DUR", default_value = "1m", value_parser = values::duration)]
     response_timeout: Duration,
-    /// How long a client's connection may be idle between requests
+    /// Maximum idle time of a client's connection between requests
     #[arg(long, value_name = "DUR", default_value = "75s", value_parser = values::duration)]
     client_idle: Duration,
-    /// How long a body may stand still
+    /// Maximum time without progress of a body
     #[arg(long, value_name = "DUR", default_value = "1m", value_parser = values::duration)]
     session_idle: Duration,
-    /// How long a tunnel may be silent
+    /// Maximum time without a byte in a tunnel
     #[arg(long, value_name = "DUR", default_value = "1h", value_parser = values::duration)]
     tunnel_idle: Duration,
-    /// How long the relay waits for the other end to close after its last answer
+    /// Maximum time that the relay waits for the peer to close after its last response
     #[arg(long, value_name = "DUR", default_value = "2s", value_parser = values::duration)]
     linger: Duration,
-    /// How long sessions may go on after SIGTERM
+    /// Maximum time for requests in progress to finish after SIGTERM
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     drain: Duration,
     /// Maximum bytes of a request's head; at most --buffer-size
@@ -88,7 +89,7 @@ pub struct Args {
     /// Maximum new connections per second from one source address (IPv6: /64 network); 0 for no limit
     #[arg(long, alias = "accepts-per-address", value_name = "N", default_value_t = Config::default().max_accepts_per_address)]
     max_accepts_per_address: u32,
-    /// Maximum new connections per second; 0 for no limit. The others wait in the backlog
+    /// Maximum new connections per second; 0 for no limit; the others wait in the backlog
     #[arg(long, alias = "accepts-per-second", value_name = "N", default_value_t = Config::default().max_accepts_per_second)]
     max_accepts_per_second: u32,
     /// Maximum registrations of gateways per second; 0 for no limit
@@ -103,50 +104,51 @@ pub struct Args {
     /// Maximum header fields of a response's head
     #[arg(long, value_name = "N", default_value_t = Config::default().max_response_headers)]
     max_response_headers: usize,
-    /// Maximum bytes of peers held outside the buffers, over all cores; 0 for no limit
+    /// Maximum received bytes held outside the buffer pools, over all cores; 0 for no limit
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = values::bytes)]
     max_memory: u64,
-    /// When a client that has sent its whole request and a FIN counts as gone
+    /// Whether a client that has sent its whole request and then a FIN counts as gone
     #[arg(long, value_name = "WHEN", default_value = "closing")]
     gone_clients: Gone,
-    /// Pass answers of classic gateways that are not HTTP on as they come. Unsafe behind a proxy that shares connections
+    /// Pass responses of classic gateways that are not HTTP through as they are; unsafe behind a proxy that shares its
+    /// connections among users
     #[arg(long)]
     opaque_answers: bool,
-    /// Send classic gateways bodies longer than 2147483647 bytes, too
+    /// Allow request bodies longer than 2147483647 bytes to classic gateways
     #[arg(long)]
     classic_long_lengths: bool,
-    /// Peers whose X-Forwarded-* and Forwarded headers and PROXY protocol are believed, as address or CIDR; may be repeated
+    /// Addresses or networks of proxies whose X-Forwarded-*, Forwarded and PROXY protocol are trusted; may be repeated
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
-    /// Bodies with at least this much to go are spliced
+    /// Bodies with at least this many bytes to go are spliced
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     splice_min: u64,
-    /// Maximum bytes one connection moves before the others get their turn
+    /// Maximum bytes that one connection moves before others get their turn
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = values::bytes)]
     turn_bytes: u64,
-    /// Maximum buffers a direction holds before receiving stops
+    /// Maximum buffers that one direction holds before the relay stops receiving
     #[arg(long, value_name = "N", default_value_t = Config::default().held_buffers)]
     held_buffers: usize,
-    /// First TCP keep-alive probe after this much silence; below what NATs and load balancers allow
+    /// Idle time before the first TCP keep-alive probe; choose less than the idle timeouts of NATs and load balancers
     #[arg(long, value_name = "DUR", default_value = "45s", value_parser = values::duration)]
     tcp_keepalive: Duration,
-    /// How long sent bytes may stay unacknowledged before a parked gateway or an idle client counts as dead
+    /// Maximum time that sent bytes may stay unacknowledged before a connection counts as dead
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     tcp_user_timeout: Duration,
-    /// Connections that may wait to be accepted
+    /// Maximum connections in the listen backlog
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     backlog: i32,
-    /// TCP congestion control of the relay's own sockets: cubic, bbr, ... [default: the system's]
+    /// TCP congestion control of the relay's sockets: cubic, bbr, ... [default: the system's]
     #[arg(long, value_name = "NAME")]
     congestion_control: Option<String>,
 }
 
-/// When a client that has sent its whole request and a FIN counts as gone.
+/// Whether a client that has sent its whole request and then a FIN counts as gone.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Gone {
-    /// Never: it gets its answer
+    /// Never: it gets its response
     Never,
-    /// If it asked for its connection to be closed, or others wait for the classic gateway it has
+    /// If it asked for its connection to be closed, or if other clients wait for the classic gateway that it uses
     Closing,
     /// Always, for HTTP/1.1
     Always,

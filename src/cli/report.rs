@@ -1,11 +1,12 @@
-//! What a running relay holds and has done, a line for each shard.
+//! The report of a running relay: what each shard holds, and its counters, one line per shard.
 use crate::{
     http::Refusal,
     relay::{Relay, Snapshot, counters::Counters},
 };
 use std::fmt::Write;
 
-/// The lines, with `name=value` for each thing; refusals only for reasons that there were.
+/// The report: `name=value` pairs, refusals only with reasons that occurred. A shard that has ended says `ended` in the
+/// place of what it holds; its counters are its last.
 pub fn lines(relay: &Relay) -> String {
     let mut lines = String::new();
     for (number, (held, done)) in relay.snapshots().iter().zip(relay.counters()).enumerate() {

@@ -16,31 +16,31 @@ use crate::gateway::{Authority, relay_url, tunnel};
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("end").required(true).args(["listen", "stdio"])))]
 pub struct Args {
-    /// The relay, as in http://relay.example:8080
+    /// URL of the relay, as in http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
-    /// The relay domain of the gateway
+    /// Relay domain of the gateway
     #[arg(long, value_name = "NAME")]
     pub domain: String,
-    /// Listen here and give every connection its own tunnel; port 0 takes a free one and prints it
+    /// Address to listen on, each connection getting its own tunnel; port 0 takes a free port and prints it
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
     /// Tunnel standard input and output
     #[arg(long)]
     pub stdio: bool,
-    /// The relay's key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    /// Key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
     #[arg(long)]
     pub key: Option<String>,
-    /// Longest wait for a connection to the relay
+    /// Maximum time to connect to the relay
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub connect_timeout: Duration,
-    /// Longest wait for the gateway's answer
+    /// Maximum time until the gateway answers
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     pub response_timeout: Duration,
-    /// How long a tunnel that one side has ended may be silent
+    /// Maximum time without a byte in a tunnel that one side has closed
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     pub idle_timeout: Duration,
-    /// How long a tunnel may be silent
+    /// Maximum time without a byte in a tunnel
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = values::duration)]
     pub tunnel_idle: Duration,
 }

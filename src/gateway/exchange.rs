@@ -139,9 +139,9 @@ async fn both_ways(exchange: Exchange<'_>) -> Passed {
     Passed { whole_request, response }
 }
 
-/// Whether servers in general read the body of a request that begins like this. Of other methods many do not even
-/// look whether there is one, and take its bytes for the next request on the connection: whoever's request it would
-/// be gets an answer that the body's sender chose.
+/// Whether servers in general read the body of a request that begins like this. With other methods many do not even
+/// look whether there is one, and take its bytes for the next request on the connection. The next client would then get
+/// a response that the body's sender chose.
 fn reads_bodies(request: &[u8]) -> bool {
     let request = request.trim_ascii_start();
     ["POST ", "PUT ", "PATCH "].iter().any(|method| request.starts_with(method.as_bytes()))

@@ -61,17 +61,17 @@ pub struct Config {
     pub domain: String,
     /// Where requests go.
     pub target: Authority,
-    /// How to speak to the relay.
+    /// Protocol to the relay.
     pub dialect: Dialect,
     /// Connections to keep parked. With one more than one, the next client need not wait for a spare to be opened.
     pub connections: usize,
-    /// Connections open at most, parked and in use: as many clients are served at the same time.
-    pub connections_max: usize,
+    /// Maximum connections open, parked and in use: that many clients are served at the same time.
+    pub max_connections: usize,
     /// The key that the relay wants for the domain.
     pub key: Option<String>,
     /// Ask the relay to leave `/<domain>` out of the paths of requests.
     pub strip_prefix: bool,
-    /// Longest wait for a connection to the relay or to the target, and for the relay's answer to a `ptth`
+    /// Maximum wait for a connection to the relay or to the target, and for the relay's answer to a `ptth`
     /// registration.
     pub connect_timeout: Duration,
     /// How long the target may take to begin its response, from the end of the request or from its last interim
@@ -98,7 +98,7 @@ impl Config {
             target,
             dialect: Dialect::Ptth,
             connections: 2,
-            connections_max: 64,
+            max_connections: 64,
             key: None,
             strip_prefix: false,
             connect_timeout: Duration::from_secs(10),
@@ -111,8 +111,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.connections < 1 || self.connections_max < self.connections {
-            return Err(Error::Connections { least: self.connections, most: self.connections_max });
+        if self.connections < 1 || self.max_connections < self.connections {
+            return Err(Error::Connections { least: self.connections, most: self.max_connections });
         }
         for (name, limit) in [
             ("response timeout", self.response_timeout),
@@ -133,7 +133,7 @@ impl Config {
     fn limits(&self) -> Limits {
         Limits {
             spare: self.connections,
-            max: self.connections_max,
+            max: self.max_connections,
             surplus_after: self.surplus_after,
             backoff: self.backoff,
         }

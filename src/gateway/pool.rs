@@ -326,7 +326,7 @@ mod tests {
         pool.moved(Busy, Parked, now);
         assert_eq!(pool.close_surplus(now + 60 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
-        // Then nobody comes: the last surplus one goes too, the spare one stays.
+        // No client comes then: the last surplus connection is closed, too, and the spare one stays.
         assert_eq!(pool.close_surplus(now + 90 * SECOND), 1);
         pool.closed(Parked, End::Finished, now, 0);
         assert!(!pool.has_surplus());

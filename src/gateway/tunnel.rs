@@ -177,7 +177,7 @@ pub async fn stdio(config: &Config) -> Result<(), TunnelError> {
     Ok(pump::join(there, back, clock, config.patience()).await?)
 }
 
-/// Ends standard output for whoever reads it. Rust keeps the descriptor open until the process ends, and ssh would
+/// Ends standard output for its reader. Rust keeps the descriptor open until the process ends, and ssh would
 /// wait for its end while we wait for ssh.
 #[cfg(unix)]
 fn close_stdout() -> io::Result<()> {

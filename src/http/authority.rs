@@ -50,7 +50,7 @@ fn literal_len(text: &[u8]) -> Option<usize> {
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
-    // Five digits hold every port; leading zeros beyond that are nobody's honest port.
+    // Five digits hold every port; no honest port has more leading zeros than that.
     if digits.len() > 5 {
         return None;
     }

@@ -128,7 +128,7 @@ pub(super) fn is_kept(name: &[u8]) -> bool {
     KEPT.iter().any(|kept| kept.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// Whether a header is hop-by-hop by its name alone, whoever sends it. `Connection` and `Upgrade` need more thought
+/// Whether a header is hop-by-hop by its name alone, from any sender. `Connection` and `Upgrade` need more thought
 /// and are not among them.
 #[inline]
 pub(super) fn always(name: &[u8]) -> bool {

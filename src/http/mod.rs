@@ -1,7 +1,7 @@
-//! Heads, framing, relay domains and canned answers: pure functions of bytes, no sockets in sight.
+//! Heads, framing, relay domains and canned responses: pure functions of bytes that know no sockets.
 //!
-//! Everything refers into the original bytes by [`Span`], so a head is parsed where it landed and sent on from
-//! there. Nothing here allocates, except for a head in more pieces than one send takes.
+//! Everything refers to the original bytes by [`Span`], so a head is parsed where it landed, and passed on from there.
+//! Nothing here allocates, except for a head in more pieces than one send takes.
 
 pub mod canned;
 pub mod cuts;
@@ -36,10 +36,11 @@ pub use reply::Reply;
 pub use request::{Dialect, Method, RequestHead};
 pub use response::{RESPONSE_HEADERS_MAX, ResponseHead};
 
-/// Longest head that spans can reach into, in bytes. Parsers look no further; the relay's own limit is lower.
+/// Maximum length of a head, in bytes, since spans are 16 bits. Parsers look no further; the relay's own limit is
+/// lower.
 pub const HEAD_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Most headers that parsers make room for, whatever their caller allows: 4 KiB of stack.
+/// Maximum headers that parsers make room for, whatever their caller allows: 4 KiB of stack.
 pub const HEADERS_MAX: usize = 128;
 
 /// A range of bytes inside a head, counted from the head's first byte. Heads are at most 65,535 bytes.
@@ -71,10 +72,10 @@ impl Span {
     }
 }
 
-/// What a parser made of the bytes so far.
+/// Result of parsing the bytes so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parse<T> {
-    /// A whole head.
+    /// A complete head.
     Complete(T),
     /// Nothing wrong so far, but the blank line has not arrived.
     Partial,

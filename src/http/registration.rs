@@ -1,7 +1,7 @@
 //! Registrations: requests that make their connection a gateway's.
 //!
 //! A classic gateway's is read even where it breaks the rules of HTTP, because the relay that existing devices were
-//! made for never minded, and because nothing of it is passed on: whoever reads it differently has nothing to read.
+//! made for never minded, and because nothing of it is passed on: no one can read it differently.
 //! A request that is not one keeps the refusal that it got from the rules.
 use super::request::{self, Dialect, RequestHead};
 use super::{Body, Cuts, HEAD_BYTES_MAX, Parse, Refusal, Span, Version, class, target};
@@ -62,6 +62,8 @@ fn read(bytes: &[u8], headers_max: usize) -> Found {
     let mut lines = Lines { bytes, at: 0 };
     for _ in 0..request::EMPTY_LINES_MAX {
         match lines.bytes[lines.at..] {
+            // An empty line whose LF has not arrived.
+            [b'\r'] => return Found::Partial,
             [b'\n', ..] | [b'\r', b'\n', ..] => lines.next(),
             _ => break,
         };
@@ -139,8 +141,10 @@ impl<'a> RequestLine<'a> {
     /// Whether this may be the start of a request line, or all of one.
     fn may_begin_with(so_far: &[u8]) -> bool {
         let mut words = words(so_far);
-        let is_method =
-            !so_far.starts_with(b" ") && words.next().is_some_and(|method| method.iter().all(|&b| class::is_token(b)));
+        // Leading whitespace of either kind: read alone it is no method, so it is none in front of one.
+        let is_method = !so_far.starts_with(b" ")
+            && !so_far.starts_with(b"\t")
+            && words.next().is_some_and(|method| method.iter().all(|&b| class::is_token(b)));
         let is_target = |target: &[u8]| {
             let urls = [&b"http://"[..], b"https://"];
             target.starts_with(b"/")

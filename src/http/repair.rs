@@ -1,7 +1,7 @@
 //! Answers of classic devices that are nearly HTTP.
 //!
 //! Sketches write their answers by hand, and the programs that they were written for read them leniently. Passing such
-//! an answer on as it is would leave its meaning to whoever reads it next: a front proxy that shares its connections
+//! an answer on as it is would leave its meaning to the next recipient: a front proxy that shares its connections
 //! among users may find another end of it than the client does, and give one user's answer to another. So it is read
 //! here, leniently and once, and what goes on is one clean head of ours and then what the device sends, until it ends.
 use super::framing::decimal;

@@ -82,7 +82,7 @@ impl RequestHead {
     }
 }
 
-// It is passed by value from the parser to whoever sends the head on.
+// It is passed by value from the parser to the sender of the head.
 const _: () = assert!(size_of::<RequestHead>() <= 136);
 
 /// Most empty lines in front of a request line. One is what old clients send behind a body (RFC 9112 §2.2); a few do no

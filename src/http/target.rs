@@ -17,7 +17,7 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// It is of no form that the method allows, has characters that recipients read in different ways, or is an
-    /// `https` URL: whoever sent that over a plain connection takes this for another server (RFC 9110 §7.4).
+    /// `https` URL: a client that sends that over a plain connection takes this for another server (RFC 9110 §7.4).
     pub fn read(method: Method, is_options: bool, target: &'a [u8]) -> Result<Target<'a>, Refusal> {
         if !target.iter().all(|&b| class::is_target(b)) {
             return Err(Refusal::BadTargetCharacter);

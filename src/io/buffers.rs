@@ -1,25 +1,25 @@
 //! Buffers on loan from the pool, and chains of them.
 
-/// A pool buffer on loan, and which of its bytes count. It must be given back with [`super::Calls::release`]; there is
-/// no second one of it, so whoever has it is its only owner.
+/// A pool buffer on loan, and which of its bytes are valid. It must be given back with [`super::Calls::release`]. It
+/// cannot be copied, so its holder is its only owner.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a buffer must be given back to its pool"]
 pub struct Buf {
     /// Number of the buffer in its pool.
     pub(super) id: u16,
-    /// First byte that counts.
+    /// First valid byte.
     pub(super) start: u32,
-    /// One past the last byte that counts.
+    /// One past the last valid byte.
     pub(super) end: u32,
 }
 
 impl Buf {
-    /// How many bytes count.
+    /// Number of valid bytes.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether none do.
+    /// Whether no byte is valid.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -53,7 +53,7 @@ struct Link {
     next: u16,
 }
 
-/// Where chained buffers are kept: one place a buffer, allocated once.
+/// Storage for chained buffers: one entry per pool buffer, allocated once.
 pub struct Links(Vec<Link>);
 
 impl Links {
@@ -90,12 +90,12 @@ impl Links {
         buf
     }
 
-    /// A look at the first buffer; it stays where it is.
+    /// The first buffer, without removing it.
     pub fn front(&self, chain: &Chain) -> Option<&Buf> {
         self.0.get(usize::from(chain.head))?.buf.as_ref()
     }
 
-    /// The first buffer's first `n` bytes are dealt with; more must be there than that, or the buffer is popped.
+    /// Drops the first `n` bytes of the first buffer, which must have more than that; otherwise it is popped instead.
     pub fn trim_front(&mut self, chain: &Chain, n: usize) {
         if let Some(buf) = self.0[usize::from(chain.head)].buf.as_mut() {
             buf.start += n as u32;

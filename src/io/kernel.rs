@@ -24,7 +24,7 @@ fn borrow(socket: &Socket) -> BorrowedFd<'_> {
 
 /// Takes a socket's descriptor over, which closes when dropped.
 pub(super) fn own(socket: Socket) -> OwnedFd {
-    // SAFETY: the socket gives its open descriptor up for good.
+    // SAFETY: the socket gives up its open descriptor for good.
     unsafe { OwnedFd::from_raw_fd(socket.into_number()) }
 }
 
@@ -102,7 +102,7 @@ impl Calls for Kernel {
     }
 
     fn disconnect(&mut self, socket: &Socket) {
-        // Resets the peer and wakes whatever waits, without a search for it as a cancellation needs.
+        // Resets the connection and wakes what is armed for it, without the search that a cancellation needs.
         let _ = net::connect_unspec(borrow(socket));
     }
 

@@ -1,15 +1,15 @@
-//! Listening sockets, one a shard and address.
+//! Listening sockets, one per shard and address.
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
 
-/// What accepted connections inherit from their listener: no system call a connection.
+/// Options that accepted connections inherit from their listener, without a system call per connection.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpOptions<'a> {
-    /// First keep-alive probe after this much silence; below what NATs and load balancers allow.
+    /// Idle time before the first keep-alive probe; less than the idle timeouts of NATs and load balancers.
     pub keepalive: Duration,
     /// How long sent bytes may stay unacknowledged before the peer counts as dead (`TCP_USER_TIMEOUT`).
     pub user_timeout: Duration,
-    /// Connections that may wait to be accepted.
+    /// Maximum connections in the listen backlog.
     pub backlog: i32,
     /// Congestion control (`TCP_CONGESTION`); the system's choice if `None`.
     pub congestion_control: Option<&'a str>,
@@ -18,7 +18,7 @@ pub struct TcpOptions<'a> {
 /// Opens a listener at `address` with `SO_REUSEPORT`, so that each shard has its own.
 ///
 /// # Errors
-/// What the kernel says to socket, bind or listen.
+/// The kernel's error for socket, bind or listen.
 pub fn listen(address: SocketAddr, options: &TcpOptions<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -40,7 +40,7 @@ pub fn listen(address: SocketAddr, options: &TcpOptions<'_>) -> io::Result<(Owne
     Ok((socket.into(), bound))
 }
 
-/// Whether the kernel will not use a congestion control: why not, and those it has loaded.
+/// Whether the kernel lacks a congestion control: its error, and those that it has loaded.
 pub fn lacks_congestion_control(name: &str) -> Option<(io::Error, String)> {
     let probe = || -> io::Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
@@ -51,8 +51,8 @@ pub fn lacks_congestion_control(name: &str) -> Option<(io::Error, String)> {
     Some((error, loaded.trim().to_owned()))
 }
 
-/// Whether somebody else listens at `address` already. `SO_REUSEPORT` would let a second relay of the same user
-/// share the port without a word, and take half of the connections.
+/// Whether another process listens at `address` already. `SO_REUSEPORT` would let a second relay of the same user
+/// share the port silently, and take half of the connections.
 pub fn in_use(address: SocketAddr) -> Option<io::Error> {
     if address.port() == 0 {
         return None;

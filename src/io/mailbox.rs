@@ -1,26 +1,17 @@
-//! Mailboxes of shards: a queue each, and an eventfd that the owner's ring polls.
-use rustix::{
-    event::{EventfdFlags, eventfd},
-    fd::{AsFd, AsRawFd, OwnedFd},
-};
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, Sender, channel},
-    },
-};
+//! The shards' mailboxes: a queue each, and an eventfd that the owner's ring polls.
+use super::wake::Wake;
+use crate::sync::{Arc, AtomicBool, Ordering, Receiver, Sender, channel};
+use std::io;
 
-/// One shard's mailbox, from the senders' side.
+/// One shard's mailbox, as senders see it.
 struct Slot<M> {
     queue: Sender<M>,
-    wake: OwnedFd,
-    /// Set while a wake-up is under way, so that a burst of messages costs one.
+    wake: Wake,
+    /// Set while a wake-up is pending, so that a burst of messages costs one.
     woken: AtomicBool,
 }
 
-/// All shards' mailboxes, from the senders' side.
+/// All shards' mailboxes, as senders see them.
 pub struct Mailboxes<M>(Arc<[Slot<M>]>);
 
 impl<M> Clone for Mailboxes<M> {
@@ -30,15 +21,15 @@ impl<M> Clone for Mailboxes<M> {
 }
 
 impl<M> Mailboxes<M> {
-    /// Delivers a message to shard number `to` and wakes it.
+    /// Delivers a message to shard number `to`, and wakes that shard.
     ///
     /// # Errors
-    /// The message, if that shard has ended.
+    /// The shard has ended; the message is returned.
     pub fn send(&self, to: usize, mail: M) -> Result<(), M> {
         let target = &self.0[to];
         target.queue.send(mail).map_err(|error| error.0)?;
         if !target.woken.swap(true, Ordering::AcqRel) {
-            let _ = rustix::io::write(&target.wake, &1u64.to_ne_bytes());
+            target.wake.ring();
         }
         Ok(())
     }
@@ -49,29 +40,35 @@ impl<M> Mailboxes<M> {
     }
 }
 
-/// A shard's own mailbox.
+/// A shard's own mailbox, from which it receives.
 pub struct Mailbox<M> {
     shard: usize,
     queue: Receiver<M>,
-    /// The way to everyone's.
+    /// All mailboxes, for sending.
     pub all: Mailboxes<M>,
 }
 
 impl<M> Mailbox<M> {
-    pub(super) fn wake_fd(&self) -> i32 {
-        self.all.0[self.shard].wake.as_fd().as_raw_fd()
+    /// Waits for a wake-up, as the ring would.
+    #[cfg(loom)]
+    pub fn wait(&self) {
+        self.all.0[self.shard].wake.wait();
     }
 
-    /// Clears the wake-up; to be called before the messages are taken, or one could be overlooked.
-    pub(super) fn clear(&self) {
+    pub(super) fn wake_fd(&self) -> i32 {
+        self.all.0[self.shard].wake.as_raw_fd()
+    }
+
+    /// Clears the wake-up. Must be called before the messages are taken, or one could be missed.
+    pub(crate) fn clear(&self) {
         let own = &self.all.0[self.shard];
-        let _ = rustix::io::read(&own.wake, &mut [0u8; 8]);
+        own.wake.clear();
         // An exchange, not a store: a sender that found the flag still set does not wake us, so its message must be
         // seen by the look that follows. A store could be overtaken by that look, even on x86.
         own.woken.swap(false, Ordering::AcqRel);
     }
 
-    pub(super) fn take(&self) -> Option<M> {
+    pub(crate) fn take(&self) -> Option<M> {
         self.queue.try_recv().ok()
     }
 }
@@ -79,14 +76,13 @@ impl<M> Mailbox<M> {
 /// Mailboxes for `shards` shards.
 ///
 /// # Errors
-/// No eventfd to be had.
+/// No eventfd is available.
 pub fn mailboxes<M>(shards: usize) -> io::Result<Vec<Mailbox<M>>> {
     let mut slots = Vec::new();
     let mut queues = Vec::new();
     for _ in 0..shards {
         let (sender, receiver) = channel();
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        slots.push(Slot { queue: sender, wake, woken: AtomicBool::new(false) });
+        slots.push(Slot { queue: sender, wake: Wake::new()?, woken: AtomicBool::new(false) });
         queues.push(receiver);
     }
     let all = Mailboxes(slots.into());
@@ -94,14 +90,17 @@ pub fn mailboxes<M>(shards: usize) -> io::Result<Vec<Mailbox<M>>> {
     Ok(queues.into_iter().enumerate().map(mailbox).collect())
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        fd::AsFd,
+    };
     use std::thread;
 
-    /// However sends and looks interleave, no message stays behind without a wake-up: whoever waits for the eventfd
-    /// before each look gets them all.
+    /// However sends and looks interleave, no message is left behind without a wake-up: a receiver that
+    /// waits for the eventfd before each look gets them all.
     #[test]
     fn no_message_is_overlooked() {
         const MESSAGES: u32 = 200_000;

@@ -1,8 +1,8 @@
-//! The only door to the kernel: what a shard may ask for and what it is told.
+//! The only door to the kernel: the operations that a shard may request, and the events that it gets.
 //!
 //! Two traits make up a back end. [`Engine`] is what back ends differ in: waiting, accepting, watching, streaming,
-//! cancelling, mail. [`Calls`] are plain system calls on sockets, buffers and pipes, done at once; they say how far
-//! they came. That sends are calls and not submissions is a measured choice, see `docs/journal/`.
+//! cancelling, mail. [`Calls`] are plain system calls on sockets, buffers and pipes; they take effect at once and
+//! report how much they did. That sends are calls and not submissions is a measured choice, see `docs/journal/`.
 //!
 //! Two implementations: [`uring::Uring`] and, for the tests, [`sim::Sim`].
 
@@ -16,6 +16,7 @@ pub mod sim;
 mod socket;
 mod splice;
 pub mod uring;
+mod wake;
 
 pub use buffers::{Buf, Chain, Links};
 pub use socket::Socket;
@@ -51,33 +52,33 @@ pub enum Event<M> {
         /// The kernel's error.
         error: io::Error,
     },
-    /// A watch for [`Interest::Readable`] ended: bytes, an end of stream or an error are there to be received.
+    /// A watch for [`Interest::Readable`] ended: bytes, an end of stream or an error can be received.
     Readable {
-        /// Whose.
+        /// The connection.
         key: Key,
     },
-    /// A watch for [`Interest::Writable`] ended: there is room to send, or an error to be found by sending.
+    /// A watch for [`Interest::Writable`] ended: there is room to send, or an error that sending will return.
     Writable {
-        /// Whose.
+        /// The connection.
         key: Key,
     },
     /// Bytes from a stream begun by [`Engine::stream`].
     Received {
-        /// Whose.
+        /// The connection.
         key: Key,
-        /// The bytes, never empty; the receiver gives the buffer back.
+        /// The bytes, never empty. The receiver of the event must give the buffer back.
         buf: Buf,
         /// Whether the stream goes on by itself. If not, it has ended with this event.
         more: bool,
     },
     /// A stream ended without bytes.
     Ended {
-        /// Whose.
+        /// The connection.
         key: Key,
         /// Why.
         end: End,
     },
-    /// Mail from another shard, or from the control side.
+    /// Mail from another shard, or from the control thread.
     Mail(M),
 }
 
@@ -88,18 +89,18 @@ pub enum End {
     Eof,
     /// The pool had no buffer. Receive again when some have been given back.
     NoBuffers,
-    /// Asked for by [`Engine::cancel`].
+    /// [`Engine::cancel`] was called.
     Cancelled,
     /// The connection failed.
     Failed,
 }
 
-/// What an immediate receive brought.
+/// Result of an immediate receive.
 #[derive(Debug)]
 pub enum Received {
     /// Bytes, never empty.
     Bytes(Buf),
-    /// Nothing there now.
+    /// Nothing has arrived.
     Nothing,
     /// The pool had no buffer.
     NoBuffers,
@@ -109,7 +110,7 @@ pub enum Received {
     Failed,
 }
 
-/// What an immediate splice moved.
+/// Result of an immediate splice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spliced {
     /// This many bytes, at least one.
@@ -154,13 +155,13 @@ pub enum Half {
     Both,
 }
 
-/// What back ends differ in: how a shard waits and is told.
+/// What back ends differ in: how a shard waits, and gets its events.
 ///
 /// Armed operations (`watch`, `stream`) end with exactly one last event each: `Readable`, `Writable`,
 /// `Received { more: false }` or `Ended`. At most one of each kind is armed for a key at a time, and never a watch for
 /// [`Interest::Readable`] together with a stream. All methods take effect at once or by the end of the turn.
 pub trait Engine {
-    /// What shards send each other.
+    /// What shards send to each other.
     type Mail;
     /// The plain calls that go with this engine.
     type Calls: Calls;
@@ -168,14 +169,14 @@ pub trait Engine {
     /// The plain calls.
     fn calls(&mut self) -> &mut Self::Calls;
 
-    /// The plain calls, to look at.
+    /// The plain calls, by shared reference.
     fn calls_ref(&self) -> &Self::Calls;
 
-    /// The time as of this turn.
+    /// The time at the beginning of this turn.
     fn now(&self) -> Millis;
 
-    /// Submits what was asked for, waits for something to happen but not beyond `until`, and appends it to
-    /// `events`. With `until` in the past it only collects.
+    /// Submits the requested operations, waits until something happens or until `until`, and appends what has happened
+    /// to `events`. With `until` in the past it does not wait.
     ///
     /// # Errors
     /// The ring itself failed; nothing can go on.
@@ -191,47 +192,47 @@ pub trait Engine {
     /// Stops accepting everywhere and closes the listeners.
     fn stop_accepting(&mut self);
 
-    /// Waits once for a socket to become ready. Costs the least while nothing comes; holds no buffer.
+    /// Waits once for a socket to become ready. The cheapest way to wait; holds no buffer.
     fn watch(&mut self, socket: &Socket, key: Key, interest: Interest);
 
     /// Receives into pool buffers until cancelled, ended, or out of buffers.
     fn stream(&mut self, socket: &Socket, key: Key);
 
-    /// Asks an armed operation to end. Its last event still comes: `Ended(Cancelled)` for a stream (bytes may
-    /// come before), `Readable` or `Writable` for a watch, whether or not it is true. Its cost grows with the number
-    /// of armed operations, so it has no place where every connection passes.
+    /// Asks an armed operation to end. Its last event still comes: `Ended(Cancelled)` for a stream (bytes may come
+    /// before), `Readable` or `Writable` for a watch, whether or not it is so. The cost grows with the number of armed
+    /// operations, so this must not be on a path that every connection takes.
     fn cancel(&mut self, key: Key, armed: Armed);
 
     /// Sends mail to a shard, by number. Gives it back if that shard has ended.
     ///
     /// # Errors
-    /// The mail, undelivered.
+    /// That shard has ended; the mail is returned.
     fn mail(&mut self, shard: usize, mail: Self::Mail) -> Result<(), Self::Mail>;
 }
 
 /// Plain calls on sockets, pool buffers and pipes.
 pub trait Calls {
-    /// Receives at once what is there, at most one buffer and at most `max` bytes. Not while a stream is armed: it
-    /// may hold earlier bytes in events that are still to come.
+    /// Receives what has arrived, at most one buffer and at most `max` bytes. Not while a stream is armed: events still
+    /// to come may hold earlier bytes.
     fn recv(&mut self, socket: &Socket, max: usize) -> Received;
 
-    /// Sends at once as much of `parts`, in order, as there is room for; 0 when there is none. At most
-    /// [`SEND_PARTS_MAX`] parts. `more` says that others follow at once, so that a small piece need not travel alone.
+    /// Sends as much of `parts`, in order, as there is room for; returns 0 if there is none. At most [`SEND_PARTS_MAX`]
+    /// parts. `more` promises that others follow at once, so that a small piece need not be sent alone.
     ///
     /// # Errors
     /// The connection cannot send any more.
     fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize>;
 
-    /// Sends on what `more` held back.
+    /// Sends what `more` has held back.
     fn push(&self, socket: &Socket);
 
     /// Moves at most `max` bytes from a connection into a pipe.
     fn splice_in(&mut self, socket: &Socket, pipe: &Pipe, max: usize) -> Spliced;
 
-    /// Moves at most `max` bytes from a pipe to a connection; `more` says that others follow at once.
+    /// Moves at most `max` bytes from a pipe to a connection; `more` promises that others follow at once.
     fn splice_out(&mut self, pipe: &Pipe, socket: &Socket, max: usize, more: bool) -> Spliced;
 
-    /// Shuts down a half or both. Harmless on a connection that is gone.
+    /// Shuts down one half or both. Harmless on a connection that has ended.
     fn shutdown(&mut self, socket: &Socket, half: Half);
 
     /// Resets the connection and keeps the descriptor: what is armed for it ends by itself.
@@ -243,7 +244,7 @@ pub trait Calls {
     /// Closes with a reset: the peer must not mistake what it has for the whole. Nothing may be armed for it.
     fn reset(&mut self, socket: Socket);
 
-    /// How long sent bytes may stay unacknowledged, or a closed window closed, before the kernel gives the peer up
+    /// How long sent bytes may stay unacknowledged, or a closed window closed, before the kernel gives up the peer
     /// (`TCP_USER_TIMEOUT`); zero for as long as it retransmits.
     fn set_patience(&mut self, socket: &Socket, patience: Duration);
 
@@ -262,19 +263,19 @@ pub trait Calls {
     /// Buffers in the pool, and how many of them are not on loan.
     fn buffers(&self) -> (usize, usize);
 
-    /// Buffers that an immediate receive could have now. Fewer than are free where some of those stand in the kernel's
-    /// ring, where only streams can have them.
+    /// Buffers that an immediate receive could use now. Fewer than are free if some are in the kernel's ring, where
+    /// only streams can use them.
     fn at_hand(&self) -> usize;
 
-    /// A pipe from the pool, if one may be had.
+    /// A pipe from the pool, if one is available.
     fn pipe(&mut self) -> Option<Pipe>;
 
-    /// Gives a pipe back; `empty` says whether all that went in came out (else it is closed, not pooled).
+    /// Gives a pipe back; one that is not `empty` is closed instead of pooled.
     fn release_pipe(&mut self, pipe: Pipe, empty: bool);
 
-    /// Pipes held by sessions now.
+    /// Pipes in use.
     fn pipes_held(&self) -> usize;
 }
 
-/// Most parts that one [`Calls::send`] takes.
+/// Maximum parts of one [`Calls::send`].
 pub const SEND_PARTS_MAX: usize = 24;

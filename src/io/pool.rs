@@ -1,8 +1,8 @@
-//! A core's buffers: one mapping, some of them provided to the kernel, the rest at hand.
+//! The buffers of one core: a single mapping, some of it provided to the kernel's ring, the rest at hand.
 //!
-//! Only a few buffers stand in the kernel's ring at a time. The ring is first in, first out, so whatever stands
-//! in it is touched in turn; the others are kept last in, first out, so that a core with little to do works in
-//! the same few cache-warm pages however large its pool is.
+//! Only a few buffers are in the kernel's ring at a time. The ring is first in, first out, so all buffers in it are
+//! touched in turn. The others are kept last in, first out, so that a core with little to do works in the same few
+//! cache-warm pages, however large its pool is.
 use super::Buf;
 use io_uring::{Submitter, types::BufRingEntry};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -16,7 +16,7 @@ use std::{
 /// The one buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
-/// So many buffers stand in the kernel's ring as long as there are any.
+/// Minimum number of buffers in the kernel's ring, as long as there are any.
 const RING_LEAST: u16 = 2;
 
 /// An anonymous mapping, unmapped on drop.
@@ -37,8 +37,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and whoever drops it has dropped the ring that used it before (see the
-        // field order of `Uring`).
+        // SAFETY: the mapping is ours, and its owner drops the ring that used it first (see the field order of
+        // `Uring`).
         let _ = unsafe { munmap(self.start.as_ptr(), self.len) };
     }
 }
@@ -50,18 +50,18 @@ pub(super) struct Pool {
     buffer_size: u32,
     buffers: u16,
     ring_mask: u16,
-    /// How many buffers should stand in the kernel's ring.
+    /// Target number of buffers in the kernel's ring.
     ring_target: u16,
-    /// How many do.
+    /// Number of buffers in the kernel's ring.
     in_ring: u16,
-    /// The ring's tail as last published, and as it stands.
+    /// The ring's tail as last published, and as it is now.
     published: u16,
     tail: u16,
-    /// The most of them that ever should: more streams than buffers in the ring means that some end for want of one.
+    /// Maximum of that target. With more streams than buffers in the ring, some streams end for want of one.
     ring_most: u16,
     /// At hand: neither on loan nor in the ring.
     at_hand: Vec<u16>,
-    /// By buffer: on loan.
+    /// Whether each buffer is on loan.
     lent: Box<[bool]>,
 }
 
@@ -69,7 +69,7 @@ impl Pool {
     /// Maps the buffers and registers the ring that provides them.
     pub(super) fn new(submitter: &Submitter<'_>, buffers: u16, buffer_size: u32) -> io::Result<Pool> {
         assert!(buffers >= 4, "fewer than four buffers cannot carry two directions");
-        // The others are for immediate receives, and for what cannot be passed on at once.
+        // The others are for immediate receives, and for bytes that cannot be passed on at once.
         let ring_target = (buffers / 4).clamp(2, 256);
         let ring_most = (buffers / 2).max(ring_target);
         let ring_entries = ring_most.next_power_of_two();
@@ -103,7 +103,7 @@ impl Pool {
         unsafe { self.memory.start.cast::<u8>().add(usize::from(id) * self.buffer_size as usize) }
     }
 
-    /// Fills the kernel's ring up to its target and makes it visible. Called once a turn.
+    /// Fills the kernel's ring up to its target and makes it visible. Called once per turn.
     pub(super) fn publish(&mut self) {
         while self.in_ring < self.ring_target {
             // Polled connections must find some, too, and a stream needs no more than one.
@@ -133,27 +133,27 @@ impl Pool {
         }
     }
 
-    /// The kernel has filled a buffer of its ring.
+    /// The kernel has filled a buffer from its ring.
     pub(super) fn filled(&mut self, id: u16, len: u32) -> Buf {
         self.in_ring -= 1;
         self.lend(id);
         Buf { id, start: 0, end: len }
     }
 
-    /// The kernel has taken a buffer of its ring and put nothing in it.
+    /// The kernel has taken a buffer from its ring and put nothing in it.
     pub(super) fn returned(&mut self, id: u16) {
         self.in_ring -= 1;
         self.at_hand.push(id);
     }
 
-    /// A buffer at hand, whole.
+    /// Takes a whole buffer from those at hand.
     pub(super) fn take(&mut self) -> Option<Buf> {
         let id = self.at_hand.pop()?;
         self.lend(id);
         Some(Buf { id, start: 0, end: self.buffer_size })
     }
 
-    /// A stream found the kernel's ring empty: more stand in it from now on.
+    /// A stream found the kernel's ring empty: more buffers go into it from now on.
     pub(super) fn ran_dry(&mut self) {
         self.ring_target = self.ring_target.saturating_mul(2).min(self.ring_most);
     }
@@ -190,7 +190,7 @@ impl Pool {
         self.at_hand.len()
     }
 
-    /// Buffers altogether, and those not on loan.
+    /// Buffers in total, and those not on loan.
     pub(super) fn counts(&self) -> (usize, usize) {
         (usize::from(self.buffers), self.at_hand.len() + usize::from(self.in_ring))
     }

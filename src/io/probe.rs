@@ -1,4 +1,4 @@
-//! What this machine offers, asked of the kernel itself rather than guessed from its version.
+//! What this machine offers, determined by asking the kernel rather than guessed from its version.
 use super::uring::{Mode, build_ring};
 use io_uring::{IoUring, cqueue, opcode, types};
 use rustix::{
@@ -14,22 +14,22 @@ use std::{fs, io, os::unix::net::UnixStream};
 pub enum Verdict {
     /// As it should be.
     Good,
-    /// The relay starts, with less.
+    /// The relay starts, with restrictions.
     Poor,
     /// The relay cannot start.
     Bad,
 }
 
-/// One thing looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
     /// What was found.
     pub found: String,
     /// How good that is.
     pub verdict: Verdict,
-    /// What to do about it; empty when nothing needs doing.
+    /// Advice; empty if nothing needs to be done.
     pub remedy: String,
 }
 
@@ -43,7 +43,7 @@ impl Check {
     }
 }
 
-/// Looks at everything that `ringback relay` depends on. `backlog` is what its listeners will ask for.
+/// Checks everything that `ringback relay` depends on. `backlog` is the backlog that its listeners will ask for.
 pub fn checks(backlog: i32) -> Vec<Check> {
     let mut checks = vec![kernel()];
     checks.extend(rings());
@@ -67,7 +67,7 @@ fn kernel() -> Check {
     }
 }
 
-/// What an error of io_uring_setup most likely means.
+/// The most likely cause of an error of io_uring_setup.
 fn setup_advice(error: &io::Error) -> String {
     let disabled = read("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
     match Errno::from_io_error(error) {
@@ -137,7 +137,7 @@ fn multishot_receive(mut ring: IoUring) -> io::Result<()> {
     if whole { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// Raises the soft limit of open files to the hard one, and says what it is then.
+/// Raises the soft limit of open files to the hard one, and returns it.
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -207,14 +207,17 @@ pub fn available_cpus() -> Vec<usize> {
 /// Pins the calling thread to a CPU.
 ///
 /// # Errors
-/// No such CPU, or not ours to use.
+/// The CPU does not exist, or this process may not use it.
 pub fn pin(cpu: usize) -> io::Result<()> {
+    if cpu >= rustix::thread::CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpu);
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Numbers with commas between.
+/// Numbers separated by commas.
 pub fn list(numbers: &[usize]) -> String {
     numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }

@@ -1,9 +1,9 @@
-//! The simulated back end: the same [`Io`], over a world made of memory and driven by a seed.
+//! The simulated back end: the same [`Engine`] and [`Calls`], over a world made of memory and driven by a seed.
 //!
-//! A [`World`] holds a clock, connections and the shards' operations. Everything that could happen next is
-//! decided by the world's seed: in which order completions come, how many bytes a call moves, how long mail
-//! travels. The same seed gives the same run. A shard that breaks a rule of [`Io`] (closes a descriptor with
-//! something armed, releases a buffer twice, uses a descriptor after closing it) panics at once, with the seed.
+//! A [`World`] holds a clock, connections and the shards' operations. The world's seed decides whatever could happen
+//! next: the order of completions, how many bytes a call moves, how long mail is in transit. The same seed gives the
+//! same run. A shard that breaks a rule of those traits (closes a descriptor with something armed, releases a buffer
+//! twice, uses a descriptor after closing it) panics at once, with the seed.
 
 mod armed;
 mod conn;
@@ -30,9 +30,9 @@ use std::cell::RefMut;
 use std::io;
 use std::net::SocketAddr;
 
-/// What a ring that failed is reported with.
+/// The error of a failed ring.
 const EBADF: i32 = 9;
-/// Bytes that a connection takes at once when nothing is under way on it.
+/// Bytes that a connection takes at once when nothing is in flight on it.
 const SURE_ROOM: usize = 512;
 
 /// One shard's door to a simulated world.
@@ -67,7 +67,7 @@ impl<M> Sim<M> {
         self.busy || self.calls.world.0.borrow().shards[self.calls.number].stirred
     }
 
-    /// Says what the shard has on loan, if anything.
+    /// Describes what the shard has on loan, if anything.
     pub fn on_loan(&self) -> Option<String> {
         let lent = self.calls.pool.lent();
         match (lent.is_empty(), self.calls.pipes.held()) {

@@ -1,11 +1,11 @@
-//! A connection's socket: owned by exactly one record, closed exactly once.
+//! A connection's socket: owned by one record, closed exactly once.
 use std::{fmt, mem::ManuallyDrop, num::NonZeroU32};
 
 /// An open socket of a back end, by number.
 ///
-/// It cannot be copied, and only a back end makes or takes apart one: [`super::Calls::close`] and
-/// [`super::Calls::reset`] consume it, so a descriptor is closed once by construction. One that is dropped instead
-/// would leak its descriptor; debug builds stop there.
+/// It cannot be copied, and only a back end can create one or take it apart: [`super::Calls::close`] and
+/// [`super::Calls::reset`] consume it, so a descriptor is closed once by construction. Dropping it instead would leak
+/// the descriptor; debug builds panic.
 #[derive(PartialEq, Eq, Hash)]
 #[must_use = "a socket is closed by giving it back to its back end"]
 pub struct Socket {
@@ -25,7 +25,7 @@ impl Socket {
         (self.above.get() - 1) as i32
     }
 
-    /// Gives the descriptor up to whoever closes it.
+    /// Gives up the descriptor, for the caller to close.
     pub(super) fn into_number(self) -> i32 {
         ManuallyDrop::new(self).number()
     }

@@ -1,4 +1,4 @@
-//! splice(2) called directly, and the pipes it needs, pooled and bounded.
+//! splice(2), called directly, and the pipes that it needs, pooled and bounded in number.
 //!
 //! `IORING_OP_SPLICE` always runs on a worker thread and costs twenty times as much; see `docs/journal/`.
 use super::{Pipe, Spliced};
@@ -8,7 +8,7 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
 };
 
-/// What is asked of the kernel for each pipe; it may give less to an unprivileged user.
+/// Size requested for each pipe; the kernel may give an unprivileged user less.
 pub(super) const PIPE_BYTES: usize = 1 << 20;
 
 /// Empty pipes kept open for the next bulk transfer: an empty pipe costs about 2.4 KB of kernel memory.
@@ -28,7 +28,7 @@ impl Ends {
     }
 }
 
-/// A core's pipes.
+/// The pipes of one core.
 pub(super) struct Pipes {
     ends: Vec<Option<Ends>>,
     idle: Vec<u16>,

@@ -1,4 +1,4 @@
-//! The io_uring back end: one ring a shard, owned by the thread that made it.
+//! The io_uring back end: one ring per shard, owned by the thread that created it.
 use super::{
     Armed, End, Engine, Event, Interest, Key, Millis, Socket,
     kernel::{Kernel, own},
@@ -23,13 +23,13 @@ use std::{
 pub struct Sizes {
     /// Buffers in the pool.
     pub buffers: u16,
-    /// Bytes of each.
+    /// Bytes per buffer.
     pub buffer_size: u32,
-    /// Pipes that sessions may hold at a time.
+    /// Maximum pipes in use at a time.
     pub pipes: usize,
 }
 
-/// Which ring flags the kernel took.
+/// The ring flags that the kernel accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `SINGLE_ISSUER | DEFER_TASKRUN` (6.1): completions run only when the owner asks for them.
@@ -45,7 +45,7 @@ const SQ_ENTRIES: u32 = 1024;
 /// A full completion queue ends multishot operations, so it is far larger than a batch.
 const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
 
-/// Most completions that one turn takes; the others are there at once for the next.
+/// Maximum completions that one turn takes; the others are ready for the next.
 const BATCH: usize = 1024;
 
 /// Ends of multishot accepts that one batch brings at most: a listener's accept is armed once at a time, and again only
@@ -67,10 +67,10 @@ fn key_of(user_data: u64) -> Key {
     Key { slot: user_data as u32, generation: (user_data >> 32) as u16 }
 }
 
-/// Builds a ring with the best flags this kernel takes.
+/// Builds a ring with the best flags that this kernel accepts.
 ///
 /// # Errors
-/// What `io_uring_setup` says to the plainest of them.
+/// The error of `io_uring_setup` for the plainest of them.
 pub(super) fn build_ring(sq_entries: u32, cq_entries: u32) -> io::Result<(IoUring, Mode)> {
     let mut base = IoUring::builder();
     base.setup_submit_all().setup_clamp().setup_cqsize(cq_entries);
@@ -97,14 +97,14 @@ struct Listener {
     accept: Accept,
 }
 
-/// How a listener's multishot accept stands.
+/// State of a listener's multishot accept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Idle,
     Armed,
-    /// Its cancellation is under way.
+    /// It is being cancelled.
     Pausing,
-    /// So it is, and it is to be armed again behind that.
+    /// It is being cancelled, and is to be armed again after that.
     Resuming,
 }
 
@@ -153,7 +153,7 @@ impl<M> Uring<M> {
         Ok(uring)
     }
 
-    /// Which flags the kernel took.
+    /// The flags that the kernel accepted.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -175,7 +175,7 @@ impl<M> Uring<M> {
             if let Err(error) = self.ring.submit()
                 && !matches!(Errno::from_io_error(&error), Some(Errno::BUSY | Errno::INTR | Errno::AGAIN))
             {
-                // Nothing can go on; the turn that follows says so to whoever can end the process in order.
+                // Nothing can go on. The next turn reports it, so that the process can end in order.
                 self.broken = Some(error);
                 return;
             }

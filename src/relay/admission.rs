@@ -1,26 +1,21 @@
-//! Admission: how many connections, and how fast, over all shards of a relay.
+//! Admission: limits on connections and registrations, and on their rates, over all shards of a relay.
 use super::{config::Config, timers::TICK_MILLIS};
-use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-};
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst, PoisonError};
+use std::collections::HashMap;
 
-/// So many a second, with a second's worth saved up at most.
+/// A rate limit: a token bucket that holds at most one second's worth.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// Events a second; 0 for no limit.
+    /// Events per second; 0 for no limit.
     per_second: u32,
-    /// Saved up, in thousandths of an event.
+    /// Tokens, in thousandths of an event.
     saved: u64,
-    /// When that was so.
+    /// The tick at which they were counted.
     tick: u32,
 }
 
 impl Rate {
-    /// A rate with a second's worth saved up.
+    /// A full bucket.
     pub fn new(per_second: u32, tick: u32) -> Rate {
         Rate { per_second, saved: u64::from(per_second) * 1000, tick }
     }
@@ -35,7 +30,7 @@ impl Rate {
         }
     }
 
-    /// Whether one more is allowed now; if so, it counts.
+    /// Whether one more event is allowed now. If so, it is counted.
     pub fn allow(&mut self, tick: u32) -> bool {
         if self.per_second == 0 {
             return true;
@@ -57,7 +52,7 @@ impl Rate {
     }
 }
 
-/// What one source has: an IPv4 address, or an IPv6 network of 64 bits, of which whoever has one has all addresses.
+/// What is known about one source: an IPv4 address, or an IPv6 /64 network, all of whose addresses one user has.
 struct Source {
     connections: u32,
     rate: Rate,
@@ -66,7 +61,7 @@ struct Source {
 /// Why a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// Too many from its source, or too fast.
+    /// Too many connections from its source, or too fast.
     Source,
     /// Too fast, over all sources.
     Rate,
@@ -74,12 +69,12 @@ pub enum Denied {
     Total,
 }
 
-/// Sources lie in so many tables, each with a lock of its own.
+/// Number of tables of sources, each with a lock of its own.
 const PARTS: usize = 16;
-/// Most sources in one of them: who comes when it is full, of sources that have nothing, is not limited by source.
+/// Maximum sources in one table. Further sources are not limited while it is full.
 const SOURCES_MAX: usize = 1 << 14;
-/// Refused connections that get an answer before they are closed, a second. The others are reset: an answer costs a
-/// descriptor for as long as it takes to be read.
+/// Refused connections per second that get an answer before they are closed. The others are reset: an answer costs a
+/// descriptor until it has been read.
 const ANSWERS_PER_SECOND: u32 = 10;
 
 /// A relay's admission, shared by its shards.
@@ -99,7 +94,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts of an address, IPv4 mapped.
+/// The source that an address, IPv4 mapped, belongs to.
 fn source_of(address: &[u8; 16]) -> [u8; 16] {
     let mut source = *address;
     let is_v4 = address[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
@@ -121,7 +116,7 @@ impl Admission {
             answers: rate(ANSWERS_PER_SECOND),
             per_source: config.max_connections_per_address,
             per_source_second: config.max_accepts_per_address,
-            sources: std::array::from_fn(|_| Mutex::default()),
+            sources: std::array::from_fn(|_| Mutex::new(HashMap::new())),
         }
     }
 
@@ -134,11 +129,11 @@ impl Admission {
         &self.sources[mixed % PARTS]
     }
 
-    /// Counts a new connection in, from an address, IPv4 mapped; a trusted proxy's is not limited by source. It is counted in total even if it is denied, until
-    /// [`Admission::release`].
+    /// Counts in a new connection from an address, IPv4 mapped; a trusted proxy's is not limited by source. Even if it
+    /// is denied it counts towards the total, until [`Admission::release`].
     ///
     /// # Errors
-    /// It is one too many. It was not counted for its source.
+    /// It exceeds a limit, and was not counted for its source.
     pub fn admit(&self, address: &[u8; 16], is_proxy: bool, tick: u32) -> Result<(), Denied> {
         let total = self.connections.fetch_add(1, SeqCst) + 1;
         if self.connections_max != 0 && total > self.connections_max {
@@ -167,7 +162,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Counts a connection out; `counted` says whether it was counted for its source.
+    /// Counts out a connection; `counted` says whether it was counted for its source.
     pub fn release(&self, address: &[u8; 16], counted: bool) {
         self.connections.fetch_sub(1, SeqCst);
         if !counted || !self.by_source() {
@@ -190,22 +185,22 @@ impl Admission {
         sources.retain(|_, source| source.connections > 0 || tick.wrapping_sub(source.rate.tick) < second);
     }
 
-    /// Forgets what is not needed any more in one of the tables, another one each time. Called every now and then.
+    /// Sweeps one of the tables, another one each time. Called regularly.
     pub fn sweep_some(&self, turn: u32, tick: u32) {
         if self.by_source() {
             self.sweep(&mut locked(&self.sources[turn as usize % PARTS]), tick);
         }
     }
 
-    /// Connections of all shards, those on their way from one to another included.
+    /// Connections of all shards, including those in transit between two.
     pub fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
 
-    /// Ticks for which new connections had better stay in their backlog; `None` for none.
+    /// Ticks for which accepting should pause, so that new connections stay in the backlog; `None` if it should not.
     pub fn pause(&self, tick: u32) -> Option<u32> {
         if self.connections_max != 0 && self.connections() >= self.connections_max {
-            // As long as refusals can be told so they are; the others had better wait than be reset.
+            // A few are accepted and told that the relay is full; for the others waiting is better than a reset.
             let wait = locked(&self.answers).wait(tick);
             return (wait > 0).then_some(wait);
         }
@@ -218,13 +213,13 @@ impl Admission {
         locked(&self.registrations).allow(tick)
     }
 
-    /// Whether a connection that is refused may be told so.
+    /// Whether a connection that is refused may get an answer.
     pub fn answers(&self, tick: u32) -> bool {
         locked(&self.answers).allow(tick)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Records by number, in segments that never move: growing copies nothing and leaves no holes behind.
+//! Records by number, in segments that never move: growing copies nothing and does not fragment memory.
 
 /// A growing array that is allocated segment by segment.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl<T> Default for Arena<T> {
 const SEGMENT: usize = 256;
 
 impl<T> Arena<T> {
-    /// How many records there are.
+    /// Number of records.
     pub fn count(&self) -> usize {
         self.segments.last().map_or(0, |last| (self.segments.len() - 1) * SEGMENT + last.len())
     }
@@ -32,7 +32,7 @@ impl<T> Arena<T> {
         (self.count() - 1) as u32
     }
 
-    /// A record, if there is one of that number.
+    /// The record with that number, if there is one.
     pub fn get(&self, number: u32) -> Option<&T> {
         self.segments.get(number as usize / SEGMENT)?.get(number as usize % SEGMENT)
     }

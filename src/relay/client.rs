@@ -1,4 +1,4 @@
-//! A client's next request: its head is read where it landed, or collected while it arrives in pieces.
+//! Step of a client: its next request head, parsed where it landed, or collected while it arrives in pieces.
 use super::{
     conn::{Conn, Filled},
     desk::Desk,
@@ -9,24 +9,24 @@ use crate::{
     io::Calls,
 };
 
-/// What a look at a client's bytes came to.
+/// Result of looking for a client's next head.
 #[derive(Debug)]
 pub enum Next {
-    /// A whole head.
+    /// A complete head.
     Head(RequestHead, At),
-    /// Nothing, or not all of a head.
+    /// No bytes, or only part of a head.
     Incomplete,
-    /// The first part of a head: it needs an exchange to be collected in.
+    /// The first part of a head, which needs an exchange to be collected in.
     Begins,
-    /// No head will be.
+    /// The bytes are no head.
     Refused(Refusal),
-    /// The client has ended between two requests, or within a head: nothing is said.
+    /// The client has ended between two requests or within a head. It gets no answer.
     HungUp,
     /// The budget is used up.
     Spent,
 }
 
-/// Reads the head at the front of a client's inbox, receiving if nothing is there. Heads that arrive in pieces are
+/// Reads the head at the front of a client's inbox, receiving if the inbox is empty. Heads that arrive in pieces are
 /// collected in the exchange, outside the pool: slow clients hold no buffers.
 pub fn next<C: Calls>(mut x: Option<&mut Exchange>, client: &mut Conn, desk: &mut Desk<'_, C>) -> Next {
     loop {
@@ -80,11 +80,12 @@ pub fn next<C: Calls>(mut x: Option<&mut Exchange>, client: &mut Conn, desk: &mu
     }
 }
 
-/// A head up to this long is parsed again with every line that comes, so that what is wrong with it is said at once.
+/// A head up to this long is parsed again with every line that arrives, so that a fault in it is reported at once.
 const EAGER_BYTES: usize = 1024;
 
-/// Whether a head that arrives in pieces should be parsed, now that `new` joins `so_far`: parsing it with every piece
-/// would cost the square of its length. Not without a line end; if a blank line has come; else when it has doubled.
+/// Whether a head that arrives in pieces should be parsed, now that `new` follows `so_far`. Parsing it with every piece
+/// would take quadratic time, so it is parsed when a blank line has arrived, or else when its length has doubled, and
+/// never without a new line end.
 pub fn may_parse(parse_at: &mut u32, so_far: &[u8], new: &[u8]) -> bool {
     if memchr::memchr(b'\n', new).is_none() {
         return false;

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 /// freed at once. TCP tells a client that has given up from one that only half-closes by nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GoneClients {
-    /// Never: it gets its answer.
+    /// Never: it gets its response.
     Never,
-    /// If it asked for its connection to be closed, or if others wait for a classic gateway that it keeps.
+    /// If it asked for its connection to be closed, or if other clients wait for the classic gateway that it uses.
     Closing,
     /// Always, for HTTP/1.1.
     Always,
@@ -51,7 +51,7 @@ impl std::str::FromStr for Network {
     }
 }
 
-/// What a relay is told. Each field is an option of `ringback relay`.
+/// A relay's configuration. Each field is an option of `ringback relay`.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses to listen on.
@@ -60,21 +60,21 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// Bytes of one pool buffer.
     pub buffer_size: u32,
-    /// Pool buffers a shard.
+    /// Pool buffers per shard.
     pub buffers: u16,
-    /// Pipes that a shard's bulk transfers may hold.
+    /// Maximum pipes for bulk transfers, per shard.
     pub pipes: usize,
     /// Names of the relay itself: `<domain>.<hostname>` reaches a domain without a path prefix. Lower case.
     pub hostnames: Vec<String>,
     /// Answer a classic gateway's first POST with 204 at once.
     pub early_204: bool,
-    /// How long a client waits for a gateway that was there within `domain_grace`, or for a busy one.
+    /// How long a client waits for a gateway that is busy or has gone within `domain_grace`.
     pub client_wait: Duration,
     /// How long a domain is remembered after its last gateway has gone.
     pub domain_grace: Duration,
-    /// A parked classic gateway is told to ask again after this long. Devices give up at 75 s.
+    /// Time after which a parked classic gateway is told to register again. Devices give up at 75 s.
     pub classic_poll_interval: Duration,
-    /// How soon a classic gateway must ask again.
+    /// How soon a classic gateway must then register again.
     pub repost_timeout: Duration,
     /// How long a head may take from its first byte, or a new connection to its first head.
     pub head_timeout: Duration,
@@ -82,57 +82,57 @@ pub struct Config {
     pub response_timeout: Duration,
     /// How long a kept client connection may be idle between requests.
     pub client_idle: Duration,
-    /// How long a body may stand still.
+    /// How long a body may make no progress.
     pub session_idle: Duration,
     /// How long a tunnel may be silent.
     pub tunnel_idle: Duration,
-    /// How long a closed connection's last words are waited for.
+    /// How long the relay waits for the peer to close after its last response.
     pub linger: Duration,
-    /// How long sessions may go on after a request to stop.
+    /// How long exchanges in progress may go on after a request to stop.
     pub drain: Duration,
-    /// Most bytes of a head; at most `buffer_size` and 65,535.
+    /// Maximum bytes of a request's head; at most `buffer_size` and 65,535.
     pub max_head_bytes: u32,
-    /// Most header fields of a head; at most 128.
+    /// Maximum header fields of a request's head; at most 128.
     pub max_headers: usize,
-    /// Most connections in the whole relay; 0 for as many as descriptors allow.
+    /// Maximum connections of the whole relay; 0 for as many as descriptors allow.
     pub max_connections: usize,
-    /// Most connections from one source address (IPv6: network of 64 bits); 0 for no limit.
+    /// Maximum connections from one source address (IPv6: /64 network); 0 for no limit.
     pub max_connections_per_address: u32,
-    /// Most new connections per second from one source address (IPv6: network of 64 bits); 0 for no limit.
+    /// Maximum new connections per second from one source address (IPv6: /64 network); 0 for no limit.
     pub max_accepts_per_address: u32,
-    /// Most new connections per second; 0 for no limit.
+    /// Maximum new connections per second; 0 for no limit.
     pub max_accepts_per_second: u32,
-    /// Most registrations per second; 0 for no limit.
+    /// Maximum registrations per second; 0 for no limit.
     pub max_registrations_per_second: u32,
-    /// Most gateway connections of one domain; 0 for no limit.
+    /// Maximum gateway connections of one domain; 0 for no limit.
     pub max_gateways_per_domain: u32,
-    /// What a client's FIN behind its whole request means.
+    /// Whether a client that has sent its whole request and then a FIN counts as gone.
     pub gone_clients: GoneClients,
-    /// Maximum bytes of peers held outside the buffer pools, over all shards; 0 for no limit.
+    /// Maximum received bytes held outside the buffer pools, over all shards; 0 for no limit.
     pub max_memory: u64,
     /// Maximum bytes of a response's head; at most 65,535.
     pub max_response_head_bytes: u32,
     /// Maximum header fields of a response's head.
     pub max_response_headers: usize,
-    /// Pass classic answers that are no HTTP on as they come, until either side closes.
+    /// Pass responses of classic gateways that are not HTTP through as they are, until either side closes.
     pub opaque_answers: bool,
-    /// Pass longer bodies than 2^31 - 1 bytes to classic gateways, too.
+    /// Allow request bodies longer than 2^31 - 1 bytes to classic gateways.
     pub classic_long_lengths: bool,
-    /// Peers whose claims about the hops before them are believed, and whose PROXY protocol is read.
+    /// Networks of proxies whose claims about earlier hops are believed, and whose PROXY protocol headers are read.
     pub trusted_proxies: Vec<Network>,
-    /// Bodies with at least this much to go are spliced.
+    /// Bodies with at least this many bytes to go are spliced.
     pub splice_min: u64,
-    /// Most bytes that one connection may move before the others get their turn.
+    /// Maximum bytes that one connection moves before others get their turn.
     pub turn_bytes: usize,
-    /// Most buffers a direction may hold before receiving stops.
+    /// Maximum buffers that one direction holds before receiving stops.
     pub held_buffers: usize,
-    /// First TCP keep-alive probe after this much silence.
+    /// Idle time before the first TCP keep-alive probe.
     pub tcp_keepalive: Duration,
     /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
     pub tcp_user_timeout: Duration,
-    /// Connections that may wait to be accepted.
+    /// Maximum connections in the listen backlog.
     pub backlog: i32,
-    /// TCP congestion control of the relay's own sockets; the system's choice if `None`.
+    /// TCP congestion control of the relay's sockets; the system's choice if `None`.
     pub congestion_control: Option<String>,
 }
 
@@ -207,13 +207,13 @@ pub enum Invalid {
     /// Devices give up after 75 s.
     #[error("--classic-poll-interval {0:?} is out of range: give 1s to 70s, classic gateways give up at 75 s")]
     ParkTime(Duration),
-    /// One shard is the least, and shard sets are 64 bits.
+    /// There must be a shard, and sets of shards have 64 bits.
     #[error("--cores names {0} CPUs: give 1 to 64")]
     Cores(usize),
     /// Nothing to listen on.
     #[error("no --listen address: give at least one, such as 127.0.0.1:8080")]
     NoListener,
-    /// A limit of zero bytes a turn would move nothing.
+    /// With a budget of zero bytes per turn nothing would move.
     #[error("--turn-bytes {0} is out of range: give at least 64K")]
     TurnBytes(usize),
     /// Without one held buffer nothing can be received.

@@ -1,4 +1,4 @@
-//! What a shard has done, counted by the shard alone and readable from any thread.
+//! Counters of what a shard has done: written by the shard, readable from any thread.
 use crate::http::Refusal;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn bump(&self) {
         self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// As it stands.
+    /// The current value.
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -25,15 +25,15 @@ pub struct Counters {
     pub accepted: Counter,
     /// Gateways registered (for classic ones: each POST).
     pub registered: Counter,
-    /// Requests paired with a gateway.
+    /// Requests given to a gateway.
     pub requests: Counter,
-    /// Requests sent again because their gateway had died unheard.
+    /// Requests sent again because their gateway went away without a response.
     pub retried: Counter,
     /// Clients handed off to another shard.
     pub handed_over: Counter,
     /// 204s to classic gateways.
     pub asked_again: Counter,
-    /// Gateways that spoke while parked, and were closed for it.
+    /// Gateways closed because they sent bytes that no request had asked for.
     pub unsolicited: Counter,
     /// Receives that found no buffer.
     pub starved: Counter,
@@ -51,11 +51,11 @@ pub struct Counters {
     pub over_registration_rate: Counter,
     /// Registrations beyond the limit of their domain.
     pub over_domain: Counter,
-    /// Sessions ended because a body stood still.
+    /// Exchanges ended because a body or tunnel made no progress.
     pub stalled: Counter,
     /// Requests given up because their client had gone.
     pub gone: Counter,
-    /// Requests refused because the relay held as many bytes as it may.
+    /// Requests refused because the limit of held bytes was reached.
     pub over_memory: Counter,
     /// Connections refused with a reset instead of an answer.
     pub reset: Counter,

@@ -1,4 +1,4 @@
-//! What a step may use besides the connections and the exchange it is about.
+//! What a step may use besides its connections and its exchange.
 use super::{
     config::Config,
     conn::{Conn, Filled, Flags, Inboxes},
@@ -41,8 +41,8 @@ impl Times {
     }
 }
 
-/// Plain calls, received bytes, the configuration, and the budget of whoever has its turn. No tables: a step can free,
-/// park and hand over nothing.
+/// Plain calls, received bytes, the configuration, and the budget of the connection whose turn it is. There are no
+/// tables here, so a step cannot free, park or hand off anything.
 pub struct Desk<'a, C> {
     pub calls: &'a mut C,
     pub inboxes: &'a mut Inboxes,
@@ -52,14 +52,14 @@ pub struct Desk<'a, C> {
     pub budget: &'a mut Budget,
     /// The tick of this turn.
     pub tick: u32,
-    /// No new requests are taken on kept connections.
+    /// The shard is draining: connections are not kept for further requests.
     pub ending: bool,
     /// Other clients wait for the gateway at hand.
     pub demand: bool,
 }
 
 impl<C: Calls> Desk<'_, C> {
-    /// The first bytes that a connection has sent and nobody has taken.
+    /// The first unconsumed bytes of a connection.
     #[inline]
     pub fn peek(&self, conn: &Conn) -> &[u8] {
         self.inboxes.peek(&conn.inbox, self.calls)
@@ -88,7 +88,7 @@ impl<C: Calls> Desk<'_, C> {
         filled
     }
 
-    /// Lets the kernel be patient with a peer whose window is closed: our own timeouts decide.
+    /// Raises the kernel's limit for a peer whose window is closed, so that our own timeouts decide.
     pub fn be_patient(&mut self, conn: &mut Conn) {
         if !conn.is(Flags::PATIENT) {
             conn.flags.insert(Flags::PATIENT);

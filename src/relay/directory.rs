@@ -1,17 +1,11 @@
-//! Which shard has whom: the one thing that shards share.
+//! Which shards have gateways, or waiting clients, of which domain. Shared by all shards.
 //!
 //! Written only when a shard gains its first or gives up its last connection of a domain, or when clients begin
 //! or cease to wait for one; read only when a client's own shard has no gateway for it. It holds hashes, not
-//! names: the shard it points to compares names itself, so that a collision costs a hand-over and no more.
+//! names: the shard it points to compares names itself, so that a collision costs one hand-off and no more.
+use crate::sync::{AtomicUsize, Ordering::SeqCst, RwLock};
 use hashbrown::HashTable;
-use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
-    sync::{
-        RwLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-};
+use std::{collections::hash_map::RandomState, hash::BuildHasher};
 
 /// A set of shards, by number.
 pub type ShardSet = u64;
@@ -26,16 +20,17 @@ struct Entry {
     gateways: u32,
 }
 
-/// Spreads the directory's lock so that a storm of registrations does not queue for one.
+/// Number of locks, so that a storm of registrations does not queue for a single one.
 const PARTS: usize = 16;
 
 /// The directory of a relay.
 pub struct Directory {
-    /// With one shard there is nobody to ask: nothing is kept, which saves a sixth of a parked gateway's memory.
+    /// With one shard there are no others to ask: nothing is kept, which saves a sixth of a parked gateway's memory.
     alone: bool,
     keys: RandomState,
     parts: [RwLock<HashTable<Entry>>; PARTS],
-    /// Pairs of a domain and a shard where clients wait for it: 0 nearly always, so that parking need not look further.
+    /// Pairs of a domain and a shard where clients wait for it. Nearly always 0, and then parking need not look
+    /// further.
     waits: AtomicUsize,
 }
 
@@ -45,7 +40,7 @@ impl Directory {
         Directory {
             alone: shards == 1,
             keys: RandomState::new(),
-            parts: std::array::from_fn(|_| RwLock::default()),
+            parts: std::array::from_fn(|_| RwLock::new(HashTable::new())),
             waits: AtomicUsize::new(0),
         }
     }
@@ -64,7 +59,7 @@ impl Directory {
         &self.parts[(hash >> 40) as usize % PARTS]
     }
 
-    /// The shards that have, or lately had, gateways of a domain.
+    /// The shards that have, or recently had, gateways of a domain.
     pub fn holders(&self, hash: u64) -> ShardSet {
         let part = self.part(hash).read().expect(POISON);
         part.find(hash, |entry| entry.hash == hash).map_or(0, |entry| entry.holders)
@@ -75,7 +70,7 @@ impl Directory {
         self.change(hash, |entry| entry.holders |= 1 << shard);
     }
 
-    /// A shard has given a domain up.
+    /// A shard has given up a domain.
     pub fn lose(&self, hash: u64, shard: usize) {
         self.change(hash, |entry| entry.holders &= !(1 << shard));
     }
@@ -85,7 +80,7 @@ impl Directory {
         self.change(hash, |entry| entry.gateways = entry.gateways.saturating_add_signed(change));
     }
 
-    /// Connections of a domain's gateways on all shards; `None` where there is only one, which knows them itself.
+    /// Connections of a domain's gateways on all shards; `None` if there is only one shard, which counts them itself.
     pub fn gateways(&self, hash: u64) -> Option<u32> {
         if self.alone {
             return None;
@@ -94,10 +89,10 @@ impl Directory {
         Some(part.find(hash, |entry| entry.hash == hash).map_or(0, |entry| entry.gateways))
     }
 
-    /// Clients of a domain begin to wait at a shard.
+    /// A shard has its first client that waits for a domain.
     pub fn wait(&self, hash: u64, shard: usize) {
         self.change(hash, |entry| {
-            // Counted before it can be found, and under the lock, so that nobody who could find it overlooks it.
+            // Counted before it can be found, and under the lock, so that a shard that could find it does not miss it.
             if entry.waiting & (1 << shard) == 0 {
                 self.waits.fetch_add(1, SeqCst);
             }
@@ -105,7 +100,7 @@ impl Directory {
         });
     }
 
-    /// No more clients of a domain wait at a shard.
+    /// A shard has no more clients that wait for a domain.
     pub fn wait_no_more(&self, hash: u64, shard: usize) {
         self.change(hash, |entry| {
             if entry.waiting & (1 << shard) != 0 {
@@ -148,7 +143,7 @@ pub fn members(mut set: ShardSet) -> impl Iterator<Item = usize> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

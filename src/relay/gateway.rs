@@ -1,4 +1,4 @@
-//! What a gateway's dialect means for the relay, and what a parked gateway may do.
+//! Step of a waiting gateway, and the properties of the dialects that gateways speak.
 use super::{
     conn::{Conn, Filled, Flags},
     desk::Desk,
@@ -10,24 +10,24 @@ use crate::{
 
 pub use crate::http::Dialect;
 
-/// What a dialect's gateways can and do. Another dialect is another one of these.
+/// The properties of a dialect. A further dialect is a further value of this type.
 #[derive(Debug)]
 pub struct DialectTraits {
-    /// What a gateway hears at once when it has registered.
+    /// Sent at once when a gateway has registered.
     pub welcome: &'static [u8],
-    /// What a parked gateway hears after the poll interval, upon which it registers again; none if it waits silently
-    /// for as long as it takes.
+    /// Sent to a parked gateway after the poll interval, upon which it registers again; none if it waits silently
+    /// without limit.
     pub poll_again: Option<&'static [u8]>,
-    /// Its connection is parked again after a response. Else it serves one client.
+    /// Its connection is parked again after a response. Otherwise it serves one client.
     pub reused: bool,
-    /// It stays with its client between two of that client's requests.
+    /// It stays joined with its client between two of that client's requests.
     pub rests: bool,
-    /// Of several parked ones the latest used is used first: the likeliest to be alive and warm, and the surplus of a
-    /// pool gets to idle. Else the oldest, before it must be told to register again.
+    /// Of several parked connections the most recently used goes first: it is the likeliest to be alive, and the
+    /// surplus of a pool becomes idle. Otherwise the oldest goes first, before it has to be told to register again.
     pub latest_first: bool,
-    /// It gets requests verbatim, and its responses are passed on so: it sees and says what is meant for one hop.
+    /// It gets requests verbatim, and its responses are passed on verbatim, hop-by-hop fields included.
     pub verbatim: bool,
-    /// Its responses may break the rules of HTTP.
+    /// Its responses may break the rules of HTTP, and are repaired.
     pub sloppy: bool,
     /// Its connection may end by a reset that is no failure: it need not have read the request.
     pub may_end_by_reset: bool,
@@ -56,7 +56,7 @@ static PTTH: DialectTraits = DialectTraits {
 };
 
 impl Dialect {
-    /// What it means for the relay.
+    /// The dialect's properties.
     pub fn traits(self) -> &'static DialectTraits {
         match self {
             Dialect::Classic => &CLASSIC,
@@ -65,22 +65,22 @@ impl Dialect {
     }
 }
 
-/// What became of a parked or quarantined gateway that something has happened to.
+/// Result of looking at a parked or quarantined gateway that has had an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stirred {
-    /// Nothing: it may go on waiting.
+    /// Nothing arrived: it may go on waiting.
     Silent,
     /// It has ended.
     Ended,
-    /// It has sent something that no request asked for: it cannot be told where its next response would begin.
+    /// It has sent bytes that no request asked for, so the start of its next response would not be known.
     Spoke,
 }
 
-/// Looks whether a gateway that should be silent is, receiving if that can tell.
+/// Checks that a gateway that should be silent is, receiving if necessary.
 pub fn look<C: Calls>(gateway: &mut Conn, desk: &mut Desk<'_, C>) -> Stirred {
     if gateway.inbox.is_empty() && gateway.may_fill() {
         match desk.fill(gateway) {
-            // Without a look the connection cannot be trusted.
+            // Unchecked, the connection cannot be trusted.
             Filled::NoBuffer => gateway.flags.insert(Flags::FAILED),
             Filled::Bytes(_) | Filled::Nothing | Filled::Ended => {}
         }
@@ -93,8 +93,8 @@ pub fn look<C: Calls>(gateway: &mut Conn, desk: &mut Desk<'_, C>) -> Stirred {
     }
 }
 
-/// Drops what a parked gateway may send without a request: what is left of its registration's body and, if its dialect
-/// is sloppy, empty lines.
+/// Drops what a parked gateway of a sloppy dialect may send without a request: the rest of its registration's body, and
+/// empty lines.
 fn skip<C: Calls>(gateway: &mut Conn, desk: &mut Desk<'_, C>) {
     let sloppy = gateway.dialect().is_some_and(|dialect| dialect.traits().sloppy);
     while sloppy && !gateway.inbox.is_empty() {

@@ -1,4 +1,4 @@
-//! A client's connection goes to the shard that has its gateway: the transport, and what was read, by move.
+//! Hand-off: a client moves to the shard that has its gateway, with its transport and its unread bytes.
 use super::{
     conn::{Client, Flags, Role, mapped, watch},
     exchange::{ExchangeId, Traits},
@@ -13,8 +13,7 @@ use crate::{
 use std::{io::IoSlice, mem::ManuallyDrop};
 
 impl<E: Engine<Mail = Message>> Tables<E> {
-    /// Sends a client to another shard, as soon as nothing is armed for it here. A client that waits keeps the time by
-    /// which it must have found a gateway.
+    /// Sends a client to another shard, as soon as nothing is armed for it here. A waiting client keeps its deadline.
     pub fn hand_off(&mut self, slot: u32, shard: usize, give_up: u32) {
         let key = self.conns.key(slot);
         let conn = &mut self.conns[slot];
@@ -25,7 +24,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.wake(slot);
     }
 
-    /// The second half of it, once nothing is armed. Its slot is given up.
+    /// The second half of a hand-off, once nothing is armed. The slot is given up.
     pub fn depart(&mut self, slot: u32) {
         let conn = &self.conns[slot];
         if conn.is_armed() {
@@ -73,7 +72,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A client comes from another shard.
+    /// A client arrives from another shard.
     pub fn arrived(&mut self, hand_off: HandOff) {
         if self.end == End::Stopping || self.inboxes.account.is_full() {
             return self.turn_away(hand_off);
@@ -100,7 +99,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.wake(slot);
     }
 
-    /// Ends a client that can be served on no shard any more, with an answer as far as there is room for one.
+    /// Ends a client that no shard can serve any more, with an answer as far as there is room for one.
     fn turn_away(&mut self, hand_off: HandOff) {
         let HandOff { transport, address, counted, .. } = hand_off;
         let transport = ManuallyDrop::into_inner(transport);
@@ -112,17 +111,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.shared.admission.release(&mapped(address), counted);
     }
 
-    /// Another shard's clients wait for a domain.
-    pub fn wanted(&mut self, from: usize, domain: DomainName) {
-        let here = self.park.find(domain.hash, &domain.name);
-        if here.is_some_and(|here| !self.park[here].parked.is_empty()) {
-            let free = Message::Free { from: self.number, domain, passed: 0 };
-            let _ = self.engine.mail(from, free);
-        }
-    }
-
-    /// Another shard has a free gateway: the longest waiting client goes there. If none waits here any more, the offer
-    /// goes on to a shard where some do.
+    /// Another shard offers a free gateway: the client that has waited longest is handed off to it. If none waits here
+    /// any more, the offer is passed on to a shard where some do.
     pub fn offered(&mut self, from: usize, name: DomainName, passed: u64) {
         let domain = self.park.find(name.hash, &name.name);
         let Some(slot) = domain.and_then(|domain| self.park[domain].waiting.first()) else {

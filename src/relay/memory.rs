@@ -1,8 +1,8 @@
-//! Memory that peers make the relay hold outside the buffer pool: one account per shard, with a limit.
+//! Memory that the relay holds for peers outside the buffer pool: one account per shard, with a limit.
 //!
 //! Received bytes that wait for a slow reader, heads that arrive in pieces or may have to be sent again, replies that
-//! did not fit a socket: each is bounded by itself, but not their number. Whoever grows or frees such bytes does so
-//! through [`Held`], so that the account is right by construction.
+//! did not fit a socket: each is bounded by itself, but their number is not. All such bytes are in a [`Held`], so that
+//! the account is right by construction.
 
 /// A shard's account of held bytes.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Account {
         self.held
     }
 
-    /// So much is held that bodies are not read ahead any more: the rest is for what is under way.
+    /// So much is held that bodies are not read ahead any more: the rest is for exchanges in progress.
     pub fn is_tight(&self) -> bool {
         self.held >= self.limit / 4 * 3
     }
@@ -92,7 +92,7 @@ impl std::ops::Deref for Held {
 mod tests {
     use super::*;
 
-    /// Whatever is done with held bytes, the account has just what is there.
+    /// Whatever is done with held bytes, the account equals their number.
     #[test]
     fn the_account_follows_the_bytes() {
         let mut account = Account::new(100);

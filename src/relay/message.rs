@@ -1,4 +1,4 @@
-//! What shards and the control side write to each other.
+//! Messages between shards, and from the control thread to shards.
 use super::directory::ShardSet;
 use crate::transport::Transport;
 use std::{mem::ManuallyDrop, net::IpAddr, sync::mpsc::Sender};
@@ -6,23 +6,23 @@ use std::{mem::ManuallyDrop, net::IpAddr, sync::mpsc::Sender};
 /// A client on its way to a shard that has gateways of its domain.
 #[derive(Debug)]
 pub struct HandOff {
-    /// Its connection. Where no shard is left to take it out it ends with the process.
+    /// Its connection. If no shard is left to receive the message, it ends with the process.
     pub transport: ManuallyDrop<Transport>,
     /// Its address.
     pub address: IpAddr,
     /// The head of the request at hand, if it was taken out of the input.
     pub head: Vec<u8>,
-    /// What it has sent and nobody has taken yet, behind that head, or from the head on.
+    /// Its unconsumed bytes: those behind that head, or from the head on.
     pub input: Vec<u8>,
-    /// How many of the first bytes of `input` are taken.
+    /// How many of the first bytes of `input` are consumed.
     pub taken: usize,
     /// Whether it has finished sending.
     pub eof: bool,
     /// Whether admission has counted it for its source.
     pub counted: bool,
-    /// Whether what it claims about the hops before it is believed.
+    /// Whether its claims about earlier hops are believed.
     pub trusted: bool,
-    /// Gateways that the request at hand has left without an answer.
+    /// Gateways that went away without answering the request at hand.
     pub tries: u8,
     /// The tick by which it must have found a gateway; 0 if it does not wait yet.
     pub give_up: u32,
@@ -37,7 +37,7 @@ pub struct DomainName {
     pub name: Box<[u8]>,
 }
 
-/// What a shard holds, counted by itself between two events.
+/// What a shard holds, counted by the shard between two events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Connection slots in use.
@@ -46,13 +46,13 @@ pub struct Snapshot {
     pub parked: usize,
     /// Domains on record.
     pub domains: usize,
-    /// Sessions.
+    /// Exchanges in progress.
     pub sessions: usize,
     /// Buffers on loan.
     pub buffers: usize,
-    /// Pipes held by sessions.
+    /// Pipes in use.
     pub pipes: usize,
-    /// Connections with an operation armed that is not a single poll.
+    /// Connections with a stream armed.
     pub streaming: usize,
     /// Bytes of peers held outside the pool.
     pub held: usize,
@@ -63,27 +63,27 @@ pub struct Snapshot {
 pub enum Message {
     /// Serve this client.
     Client(Box<HandOff>),
-    /// Clients of this domain wait at shard `from`: tell it when a gateway is free.
+    /// Clients of this domain wait at shard `from`: offer it a gateway if one is free.
     Wanted {
-        /// Who asks.
+        /// The shard that asks.
         from: usize,
-        /// What for.
+        /// The domain that its clients wait for.
         domain: DomainName,
     },
-    /// A gateway of this domain is free at shard `from`: send one of the clients that wait.
+    /// An offer: a gateway of this domain is free at shard `from`. Hand off one of the clients that wait.
     Free {
-        /// Who offers.
+        /// The shard that offers it.
         from: usize,
-        /// What.
+        /// The gateway's domain.
         domain: DomainName,
-        /// Shards that had no use for it.
+        /// Shards that have passed the offer on.
         passed: ShardSet,
     },
-    /// Stop accepting, release parked gateways, end when the last session has.
+    /// Stop accepting, close parked gateways, end when the last exchange has.
     Drain,
     /// End now.
     Stop,
-    /// Say what you hold.
+    /// Report what you hold.
     Report(Sender<Snapshot>),
 }
 

@@ -1,14 +1,15 @@
-//! The relay: one shard per core, and the threads they run on.
+//! The relay: one shard per core, and the threads that they run on.
 //!
 //! Calls go one way, down this list:
 //!
-//! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies what steps return.
+//! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies the outcomes of steps.
 //! - [`pairing`]: clients and gateways of a domain find each other, across shards, too.
 //! - [`tables`]: everything that a shard owns, and the changes that concern more than one owner.
 //! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
-//!   and return an outcome; they free, park and hand over nothing.
-//! - [`conn`]: a connection's slot, what it has received, what is armed for it.
-//! - [`admission`], [`routing`], [`directory`], [`park`], [`ready`], [`timers`], [`memory`]: one owner each of one thing.
+//!   and return an outcome; they cannot free, park or hand off anything.
+//! - [`conn`]: a connection's slot, its inbox of received bytes, and what is armed for it.
+//! - [`admission`], [`ending`], [`routing`], [`directory`], [`park`], [`ready`], [`timers`], [`memory`]: each the owner
+//!   of one thing.
 
 pub mod admission;
 mod arena;
@@ -18,6 +19,7 @@ pub mod conn;
 pub mod counters;
 mod desk;
 pub mod directory;
+mod ending;
 mod exchange;
 mod gateway;
 mod hand_off;

@@ -1,4 +1,4 @@
-//! Clients and gateways of a domain find each other.
+//! Pairing: clients and gateways of a domain find each other, on one shard or across shards.
 use super::{
     client,
     conn::{Client, Flags, NONE, Role},
@@ -8,15 +8,15 @@ use super::{
         request::{self, At, Request},
     },
     gateway::{self, Dialect, Stirred},
-    message::{Message, others},
+    message::{DomainName, Message, others},
     ready::{Budget, Lane},
     routing::{self, Here, Route, View},
     tables::Tables,
 };
 use crate::{
     http::{
-        Method, Parse, Refusal, RequestHead,
-        domain::{self, DOMAIN_BYTES_MAX},
+        Method, Parse, Refusal, RequestHead, Span,
+        domain::{self, DOMAIN_BYTES_MAX, Named},
         forward,
     },
     io::Engine,
@@ -37,18 +37,16 @@ impl Name {
 }
 
 impl<E: Engine<Mail = Message>> Tables<E> {
-    /// A name as it stands in a head.
+    /// A name from a head, in lower case, with its hash.
     pub fn name(&self, text: &[u8]) -> Name {
         let mut bytes = [0; DOMAIN_BYTES_MAX];
         let len = domain::lower(text, &mut bytes).len();
         Name { hash: self.shared.directory.hash(&bytes[..len]), bytes, len }
     }
 
-    /// Decides what becomes of a client's request.
+    /// Routes a client's request: to a gateway, to another shard, into waiting, or to a refusal.
     pub fn serve(&mut self, slot: u32, head: RequestHead, at: At, budget: &mut Budget) {
-        let examined =
-            self.with_conn(slot, budget, |x, conn, desk| request::examine(head, at, x.as_deref(), conn, desk));
-        let request = match examined {
+        let request = match self.examine(slot, head, at, budget) {
             Ok(_) if self.inboxes.account.is_full() => {
                 self.counters.over_memory.bump();
                 return self.decline(slot, &head, at, Refusal::MemoryFull, budget);
@@ -67,16 +65,20 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// The name of a request's domain.
     fn name_in(&self, slot: u32, request: &Request) -> Name {
-        let conn = &self.conns[slot];
-        let kept = conn.exchange.some().map(|id| &*self.exchanges[id].head);
-        let bytes = match (request.at, kept) {
-            (At::Kept, Some(head)) => head,
-            _ => self.inboxes.peek(&conn.inbox, self.engine.calls_ref()),
-        };
+        let bytes = self.head_of(slot, request.at).unwrap_or_default();
         self.name(request.named.name.of(bytes))
     }
 
-    /// Finds a gateway for a request, here or elsewhere, now or later.
+    /// The bytes of a client's head, with whatever lies behind it there.
+    fn head_of(&self, slot: u32, at: At) -> Option<&[u8]> {
+        let conn = &self.conns[slot];
+        match at {
+            At::Kept => conn.exchange.some().map(|id| &*self.exchanges[id].head),
+            At::Front => Some(self.inboxes.peek(&conn.inbox, self.engine.calls_ref())),
+        }
+    }
+
+    /// Finds a gateway for a request: on this shard or another, now or later.
     fn place(&mut self, slot: u32, request: &Request, name: &Name, nobody: Refusal, budget: &mut Budget) {
         loop {
             let (route, domain) = self.route(slot, name);
@@ -125,8 +127,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         (route, domain)
     }
 
-    /// Gives a request to the domain's next parked gateway that takes it, unless none of its kind could. False if none
-    /// did.
+    /// Gives a request to the domain's next parked gateway that takes it; refuses it if that gateway's dialect cannot.
+    /// False if there was none.
     fn ask(&mut self, id: ExchangeId, domain: u32, request: &Request, budget: &mut Budget) -> bool {
         while let Some(gateway) = self.park[domain].parked.first() {
             if let Some(refusal) = self.exceeds(gateway, request) {
@@ -135,7 +137,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                 return true;
             }
             self.take_parked(domain);
-            // What it has sent or done while it was parked came before it was asked.
+            // Bytes or an end that arrived while it was parked are not an answer.
             if self.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk)) != Stirred::Silent {
                 self.counters.unsolicited.bump();
                 self.close(gateway);
@@ -157,13 +159,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         false
     }
 
-    /// Whether a gateway could not count a request's body.
+    /// The refusal, if a request's body is longer than a gateway's dialect can count.
     fn exceeds(&self, gateway: u32, request: &Request) -> Option<Refusal> {
         let dialect = self.conns[gateway].dialect().filter(|_| !self.config.classic_long_lengths)?;
         forward::check_length(&request.head, dialect).err()
     }
 
-    /// Gives a request to the gateway that its client is still joined with, if the domain is the same.
+    /// Gives a request to the gateway that rests with its client, if the domain is the same.
     fn ask_resting(&mut self, slot: u32, request: &Request, name: &Name, budget: &mut Budget) -> bool {
         let Some(id) = self.conns[slot].exchange.some() else { return false };
         let gateway = self.exchanges[id].gateway;
@@ -191,8 +193,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         false
     }
 
-    /// Somebody waits for a domain: the gateway that has rested longest is taken from its silent client, so that the
-    /// device comes back for the one that waits. A client that only keeps its connection must not lock others out.
+    /// A client waits for a domain: the gateway that has rested longest is taken from its silent client, so that the
+    /// device registers again for the one that waits. A client that only keeps its connection must not lock out others.
     fn end_a_rest(&mut self, domain: u32) {
         let Some(gateway) = self.park[domain].resting.first() else { return };
         let Some(id) = self.conns[gateway].exchange.some() else { return };
@@ -202,7 +204,20 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A gateway, which has joined its domain, waits for a client: one that waits already gets it.
+    /// Another shard's clients wait for a domain.
+    pub fn wanted(&mut self, from: usize, domain: DomainName) {
+        let Some(here) = self.park.find(domain.hash, &domain.name) else { return };
+        if self.park[here].parked.is_empty() {
+            // The device comes back, to whichever shard, and is offered from there.
+            self.end_a_rest(here);
+        } else {
+            let free = Message::Free { from: self.number, domain, passed: 0 };
+            let _ = self.engine.mail(from, free);
+        }
+    }
+
+    /// Parks a gateway that has joined its domain. A client that waits already gets it; else it is offered to another
+    /// shard.
     pub fn release_gateway(&mut self, gateway: u32, dialect: Dialect, budget: &mut Budget) {
         self.park_gateway(gateway, dialect);
         let domain = self.conns[gateway].domain;
@@ -217,7 +232,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.rearm(gateway);
     }
 
-    /// Gives waiting clients to parked gateways, as long as there are both.
+    /// Pairs waiting clients with parked gateways, as long as there are both.
     fn serve_waiting(&mut self, domain: u32, budget: &mut Budget) {
         while !self.park[domain].parked.is_empty() {
             let Some(slot) = self.park[domain].waiting.first() else { return };
@@ -228,7 +243,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             match request {
                 Ok(request) if self.ask(id, domain, &request, budget) => {}
                 Ok(_) => {
-                    // Its gateway had died: it keeps its place, and its time.
+                    // That gateway had died: the client keeps its place and its deadline.
                     self.exchanges[id].phase = Phase::Waiting;
                     self.start_waiting(slot, domain, true);
                     return;
@@ -242,7 +257,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A client waits for a gateway of a domain: its head is kept outside the pool, its body stays unread.
+    /// Makes a client wait for a gateway of a domain: its head is kept outside the pool, its body stays unread.
     fn wait(&mut self, slot: u32, domain: u32, request: &Request, budget: &mut Budget) {
         let Some(id) = self.exchange_of(slot) else {
             self.may_be_empty(domain);
@@ -260,7 +275,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.exchanges[id].phase = Phase::Waiting;
         let give_up = self.in_ticks(self.times.client_wait);
         let conn = &mut self.conns[slot];
-        // One that has begun to wait, on another shard perhaps, goes on with that; and one whose gateway failed it goes
+        // A client that has begun to wait, perhaps on another shard, keeps its deadline; one whose gateway failed goes
         // before those that have had none.
         let begun = conn.is(Flags::HANDED_OVER) && conn.deadline != 0;
         conn.deadline = if begun { conn.deadline } else { give_up };
@@ -276,7 +291,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A client has waited for a gateway for as long as it may, or for as long as there is hope.
+    /// A client has waited until its deadline, or a drain ends its waiting.
     pub fn waited_in_vain(&mut self, id: ExchangeId, refusal: Option<Refusal>, budget: &mut Budget) {
         let client = self.exchanges[id].client;
         let busy = self.park[self.conns[client].domain].gateways() > 0;
@@ -286,7 +301,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.enqueue(client, Lane::Fresh);
     }
 
-    /// The request was safe and nobody heard it: another gateway gets it.
+    /// The request is safe and got no response: another gateway gets it.
     pub fn retry(&mut self, id: ExchangeId, budget: &mut Budget) {
         self.counters.retried.bump();
         let slot = self.exchanges[id].client;
@@ -298,7 +313,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             flow.return_pipe(self.engine.calls());
         }
         x.restart(&mut self.inboxes.account);
-        // It has no body, so nothing that came since can be wrong with it.
+        // It has no body, so nothing that has arrived since can be wrong with it.
         let Ok(request) = self.request_again(slot, budget) else { return self.abort(id, true) };
         let name = self.name_in(slot, &request);
         self.place(slot, &request, &name, Refusal::GatewayFailed, budget);
@@ -315,10 +330,34 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// its body since may not be.
     fn request_again(&mut self, slot: u32, budget: &mut Budget) -> Result<Request, Refusal> {
         let head = self.kept_head(self.conns[slot].exchange);
-        self.with_conn(slot, budget, |x, conn, desk| request::examine(head, At::Kept, x.as_deref(), conn, desk))
+        self.examine(slot, head, At::Kept, budget)
     }
 
-    /// Refuses a request whose end is known; the connection is kept if nothing of the request is still to come.
+    /// Names a request's domain, by path or by a host below one of the relay's own; or else, where gateways have
+    /// registered whole hosts as their origins, by the host.
+    fn examine(&mut self, slot: u32, head: RequestHead, at: At, budget: &mut Budget) -> Result<Request, Refusal> {
+        let examined =
+            self.with_conn(slot, budget, |x, conn, desk| request::examine(head, at, None, x.as_deref(), conn, desk));
+        if !self.shared.has_origins() || examined.as_ref().is_ok_and(|request| self.is_known(slot, request)) {
+            return examined;
+        }
+        let host = self.head_of(slot, at).and_then(|bytes| domain::full_host(bytes, &head));
+        let named = host.map(|name| Named { name, strip: Span::default() });
+        let by_host =
+            self.with_conn(slot, budget, |x, conn, desk| request::examine(head, at, named, x.as_deref(), conn, desk));
+        match by_host {
+            Ok(request) if host.is_some() && self.is_known(slot, &request) => Ok(request),
+            _ => examined,
+        }
+    }
+
+    /// Whether some shard has the domain of a request, or lately had it.
+    fn is_known(&self, slot: u32, request: &Request) -> bool {
+        let name = self.name_in(slot, request);
+        self.park.find(name.hash, name.as_bytes()).is_some() || self.shared.directory.holders(name.hash) != 0
+    }
+
+    /// Refuses a request. The connection is kept if nothing of the request is still to come.
     pub fn decline(&mut self, slot: u32, head: &RequestHead, at: At, refusal: Refusal, budget: &mut Budget) {
         let complete = head.body.is_done() && !head.upgrade && head.method != Method::Connect;
         let keep = complete && head.keep_alive && !self.is_ending();
@@ -328,7 +367,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.answer(slot, refusal, keep, head.method == Method::Head, budget);
     }
 
-    /// Looks at a client's next head.
+    /// Reads a client's next head.
     pub fn next_head(&mut self, slot: u32, budget: &mut Budget) -> client::Next {
         self.with_conn(slot, budget, client::next)
     }

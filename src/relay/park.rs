@@ -1,15 +1,15 @@
-//! Who waits under which name, in one shard: gateways for clients, or clients for gateways.
+//! The relay domains of one shard: their parked gateways, or the clients that wait for one.
 use super::{
     arena::Arena,
     conn::{Conns, NONE},
 };
 use hashbrown::HashTable;
 
-/// Longest name that stands in its domain's record and not in memory of its own.
+/// Maximum length of a name that is stored in its domain's record and not in memory of its own.
 const SHORT_BYTES_MAX: usize = 22;
 
-/// A domain's name, lower case. Most are short: finding one is then one look into memory less, which at a relay full
-/// of seldom used domains is a look past the processor's caches.
+/// A domain's name, lower case. Most are short, and finding a short one takes one memory access less, which in a relay
+/// full of rarely used domains would be a cache miss.
 #[derive(Clone, Debug)]
 enum Name {
     Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
@@ -36,13 +36,13 @@ impl Name {
     }
 }
 
-/// What a shard has of a domain's gateways. The directory lists the shard from the first of them until the domain is
+/// Presence of a domain's gateways in a shard. The directory lists the shard from the first gateway until the domain is
 /// forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     /// None so far: clients wait for the first.
     Never,
-    /// So many connections, parked and busy.
+    /// Number of their connections, parked and busy.
     Here(u32),
     /// None since this tick.
     GoneSince(u32),
@@ -56,7 +56,7 @@ pub struct Domain {
     name: Name,
     /// Its hash in the directory.
     pub hash: u64,
-    /// Parked gateways, the next to be used first.
+    /// Parked gateways, in the order in which they will be used.
     pub parked: List,
     /// Waiting clients, the longest waiting first.
     pub waiting: List,
@@ -73,7 +73,7 @@ impl Domain {
         self.name.as_bytes()
     }
 
-    /// Gateway connections, parked and busy.
+    /// Number of gateway connections, parked and busy.
     pub fn gateways(&self) -> u32 {
         match self.presence {
             Presence::Here(count) => count,
@@ -94,21 +94,21 @@ impl Domain {
         }
     }
 
-    /// A gateway's connection more. Whether the directory has to list this shard from now on.
+    /// Counts in a gateway's connection. Whether the directory has to list this shard from now on.
     pub fn gain(&mut self) -> bool {
         let listed = self.is_listed();
         self.presence = Presence::Here(self.gateways() + 1);
         !listed
     }
 
-    /// A gateway's connection less, at this tick. Whether it was the last.
+    /// Counts out a gateway's connection, at this tick. Whether it was the last.
     pub fn lose(&mut self, tick: u32) -> bool {
         let left = self.gateways() - 1;
         self.presence = if left > 0 { Presence::Here(left) } else { Presence::GoneSince(tick) };
         left == 0
     }
 
-    /// It is without gateways still, and begins its time of being remembered anew.
+    /// Restarts the time for which a domain without gateways is remembered.
     pub fn remember_from(&mut self, tick: u32) {
         debug_assert_eq!(self.gateways(), 0);
         self.presence = Presence::GoneSince(tick);
@@ -129,7 +129,7 @@ impl Default for List {
 }
 
 impl List {
-    /// Whether nobody is in it.
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.first == NONE
     }
@@ -191,7 +191,7 @@ impl Park {
         self.by_name.find(hash, |&id| self[id].name() == name).copied()
     }
 
-    /// A domain's record, made if there is none.
+    /// A domain's record, created if there is none.
     pub fn find_or_insert(&mut self, hash: u64, name: &[u8]) -> u32 {
         if let Some(id) = self.find(hash, name) {
             return id;
@@ -226,7 +226,7 @@ impl Park {
         self.vacant.push(id);
     }
 
-    /// Whether a number is a domain's now.
+    /// Whether a number is in use for a domain.
     pub fn contains(&self, id: u32) -> bool {
         self.domains.get(id).is_some_and(Option::is_some)
     }

@@ -1,13 +1,13 @@
-//! The run queue: whoever has something to do, and how much each may do before the others.
+//! The run queue: connections that have something to do, and the budget of each.
 //!
-//! An event only records a fact and puts its connection here; what follows from it happens when its turn comes. What
-//! a peer sends can make a connection do more, but not more at a time: who has used a budget up, or moves bulk, waits
-//! behind everybody who has just become ready.
+//! An event only notes a fact and puts its connection here; what follows from it is done when the connection's turn
+//! comes. A peer can give its connection more to do, but not more at a time: a connection that has used up its budget,
+//! or moves bulk, waits behind those that have just become ready.
 use crate::io::Key;
 use std::collections::VecDeque;
 
-/// What may be done before somebody else's turn: bytes moved, and operations (requests, interim heads, refusals, sends,
-/// splices).
+/// What a connection may do before others get their turn: bytes moved, and operations (requests, interim heads,
+/// refusals, sends, splices).
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     bytes: usize,
@@ -15,7 +15,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// So many bytes and operations.
+    /// A budget of so many bytes and operations.
     pub fn new(bytes: usize, operations: u32) -> Budget {
         Budget { bytes, operations }
     }
@@ -31,19 +31,19 @@ impl Budget {
         self.operations = self.operations.saturating_sub(1);
     }
 
-    /// Nothing is left of either.
+    /// Whether either is used up.
     pub fn is_spent(&self) -> bool {
         self.bytes == 0 || self.operations == 0
     }
 
-    /// Counts what another budget, which began as `whole`, has used.
+    /// Charges to this budget what another one, which began as `whole`, has used.
     pub fn charge(&mut self, whole: Budget, left: Budget) {
         self.bytes = self.bytes.saturating_sub(whole.bytes - left.bytes);
         self.operations = self.operations.saturating_sub(whole.operations - left.operations);
     }
 }
 
-/// Which lane of the run queue.
+/// A lane of the run queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Something has just happened to it.
@@ -52,7 +52,7 @@ pub enum Lane {
     Bulk,
 }
 
-/// The queue. It holds keys, so that a slot that was freed and used again is not mistaken for who was queued.
+/// The queue. It holds keys, so that a slot that was freed and used again is not mistaken for the one that was queued.
 #[derive(Debug, Default)]
 pub struct RunQueue {
     fresh: VecDeque<Key>,
@@ -84,7 +84,7 @@ impl RunQueue {
         }
     }
 
-    /// Whether nobody is in it.
+    /// Whether both lanes are empty.
     pub fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.bulk.is_empty()
     }
@@ -94,7 +94,7 @@ impl RunQueue {
 mod tests {
     use super::*;
 
-    /// A budget ends with whichever of its two parts is used up first, and is charged to the turn's.
+    /// A budget is spent when either of its two parts is used up, and is charged to the turn's.
     #[test]
     fn budgets_end_with_either_part() {
         let whole = Budget::new(100, 3);

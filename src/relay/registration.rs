@@ -1,4 +1,4 @@
-//! Gateways come and wait.
+//! Registrations: a connection joins a domain as one of its gateways.
 use super::{
     conn::{Client, Flags, Gateway, Role},
     exchange::request::{At, bytes},
@@ -18,9 +18,9 @@ use crate::{
 };
 use std::io::IoSlice;
 
-/// What a gateway beyond the rate is told to wait, in seconds: its turn comes within the next second's worth.
+/// `Retry-After` for a gateway beyond the rate, in seconds: the rate allows more within the next second.
 const RETRY_RATE_SECONDS: u32 = 1;
-/// What a gateway beyond its domain's limit is told to wait, in seconds: one of the others must go first.
+/// `Retry-After` for a gateway beyond its domain's limit, in seconds: one of the others must leave first.
 const RETRY_DOMAIN_SECONDS: u32 = 30;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
@@ -56,7 +56,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             return self.close(slot);
         }
         if self.conns[slot].has_ended() {
-            // It ended behind its registration, and that was seen first.
+            // The end behind its registration was seen already.
             return self.close(slot);
         }
         self.counters.registered.bump();
@@ -65,7 +65,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.conns[slot].tries = rest;
     }
 
-    /// Drops as much of a registration's body as is there, and empty lines behind it if its dialect is sloppy. How much is still to come; `None` if that is too much.
+    /// Drops as much of a registration's body as is there, and empty lines behind it if its dialect is sloppy. How much
+    /// is still to come; `None` if that is too much.
     fn skip_body(&mut self, slot: u32, mut body: u64, sloppy: bool, budget: &mut Budget) -> Option<u8> {
         self.with_conn(slot, budget, |_, conn, desk| {
             while body > 0 && !conn.inbox.is_empty() {
@@ -89,7 +90,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         conn.flags.remove(Flags::HANDED_OVER);
         conn.flags.set(Flags::STRIP, registration.strip_prefix);
         conn.tries = 0;
-        // From here on it counts as a gateway, whatever happens.
+        // From here on it is a gateway, whatever happens.
         conn.role = Role::Gateway(dialect, Gateway::Joined);
         if !self.say(slot, dialect.traits().welcome, budget) {
             return self.close(slot);
@@ -100,7 +101,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.release_gateway(slot, dialect, budget);
     }
 
-    /// Whether a registration is in order: its domain's name, or what is wrong with it.
+    /// Checks a registration. Its domain's name, or what is wrong with it.
     fn admit(
         &mut self,
         slot: u32,
@@ -121,7 +122,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             return Err(Refusal::ShuttingDown);
         }
         let mut text = [0; domain::DOMAIN_BYTES_MAX];
-        let len = self.with_conn(slot, budget, |x, conn, desk| {
+        let (len, by_origin) = self.with_conn(slot, budget, |x, conn, desk| {
             let head_bytes = match (at, x) {
                 (At::Kept, Some(x)) => bytes(At::Kept, x, conn, desk),
                 _ => desk.peek(conn),
@@ -131,10 +132,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             if names.next().is_some() {
                 return Err(Refusal::TooManyOrigins);
             }
+            let by_origin = head.path.of(head_bytes).starts_with(b"/.well-known/");
             let name = name.as_bytes();
             text[..name.len()].copy_from_slice(name);
-            Ok::<usize, Refusal>(name.len())
+            Ok::<(usize, bool), Refusal>((name.len(), by_origin))
         })?;
+        if by_origin {
+            self.shared.note_origin();
+        }
         Ok(self.name(&text[..len]))
     }
 
@@ -154,14 +159,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.linger(slot);
     }
 
-    /// A registration ends whatever exchange its sender was in, as a client between two requests.
+    /// A registration ends the exchange that its sender, a client between two requests until now, may be resting in.
     fn drop_rest(&mut self, slot: u32) {
         if let Some(id) = self.conns[slot].exchange.some() {
             self.end_exchange(id);
         }
     }
 
-    /// Sends a few bytes that must fit: to a gateway nothing else is under way.
+    /// Sends a few bytes that must fit, since nothing else is in flight to a gateway.
     fn say(&mut self, slot: u32, bytes: &[u8], budget: &mut Budget) -> bool {
         if bytes.is_empty() {
             return true;
@@ -172,7 +177,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         sent.is_ok_and(|n| n == bytes.len())
     }
 
-    /// A gateway of a dialect that polls has waited for long enough: it is told to register again, and until it has, it
+    /// A gateway of a polling dialect has waited for the poll interval: it is told to register again. Until it has, it
     /// is a client between two requests.
     pub fn ask_again(&mut self, gateway: u32, dialect: Dialect, budget: &mut Budget) {
         self.counters.asked_again.bump();

@@ -1,14 +1,14 @@
-//! Where a request goes: a function of what is known about its domain.
+//! Routing of requests, as a pure function of what is known about a domain.
 use super::directory::{ShardSet, members};
 
-/// What is known about a domain when a request for it comes.
+/// What is known about a domain when a request for it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// What this shard has of its gateways.
     pub here: Here,
-    /// Other shards that have, or lately had, some.
+    /// Other shards that have, or recently had, gateways of it.
     pub elsewhere: ShardSet,
-    /// The client has moved for this request before.
+    /// The client has been handed off for this request already.
     pub moved: bool,
 }
 
@@ -17,33 +17,33 @@ pub struct View {
 pub enum Here {
     /// It does not know the domain.
     Unknown,
-    /// None now, but there were some, or clients wait for the first.
+    /// None now, but there were some, or clients wait for the first one.
     None,
     /// Some, all busy.
     Busy,
-    /// Some that wait.
+    /// Some are parked.
     Parked,
 }
 
-/// The way a request goes.
+/// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// To a gateway that is parked here.
     Here,
-    /// None is free here; one may come, here or on another shard.
+    /// Nowhere yet: no gateway is free here, but one may become free, here or on another shard.
     Wait,
     /// To one of these shards.
     Move(ShardSet),
-    /// No shard has the domain, or lately had it.
+    /// Nowhere: no shard has or recently had the domain.
     Nobody,
 }
 
-/// Decides the way of a request.
+/// Decides where a request goes.
 pub fn route(view: View) -> Route {
     let may_move = view.elsewhere != 0 && !view.moved;
     match view.here {
         Here::Parked => Route::Here,
-        // The other shards are told that somebody waits.
+        // The other shards are told that a client waits.
         Here::Busy => Route::Wait,
         Here::None | Here::Unknown if may_move => Route::Move(view.elsewhere),
         Here::None => Route::Wait,
@@ -52,7 +52,7 @@ pub fn route(view: View) -> Route {
     }
 }
 
-/// One member of a set, another one with every `turn`. `None` if the set is empty.
+/// One member of a set, going round with `turn`. `None` if the set is empty.
 pub fn pick(set: ShardSet, turn: u32) -> Option<usize> {
     let count = set.count_ones();
     if count == 0 { None } else { members(set).nth((turn % count) as usize) }
@@ -62,8 +62,8 @@ pub fn pick(set: ShardSet, turn: u32) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// A request goes to a parked gateway here before anything else, moves once at most, and is refused only where
-    /// nobody knows the domain.
+    /// A request goes to a parked gateway here before anything else, moves once at most, and is refused only if
+    /// no shard knows the domain.
     #[test]
     fn the_way_of_a_request() {
         let way = |here, elsewhere, moved| route(View { here, elsewhere, moved });

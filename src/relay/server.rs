@@ -1,4 +1,4 @@
-//! A relay's threads: started, asked, stopped.
+//! A relay's threads: starting, asking and stopping them.
 use super::{
     config::{Config, Invalid},
     counters::Counters,
@@ -16,7 +16,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, atomic::Ordering::SeqCst, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ pub enum StartError {
     /// An option's value cannot work.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// Somebody else has the address, or it is not ours.
+    /// The address is in use, or not one of this machine's.
     #[error("cannot listen on {0}: {1}; {advice}", advice = listen_advice(.1))]
     Listen(SocketAddr, io::Error),
     /// The kernel does not have that congestion control.
@@ -72,7 +72,7 @@ pub struct Relay {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     mode: Mode,
-    /// Says which shard has ended; closed when the last one has.
+    /// Notices of shards that have ended; closed when the last one has.
     ended: Mutex<mpsc::Receiver<Ended>>,
 }
 
@@ -114,7 +114,7 @@ impl Relay {
             };
             let ready = ready.clone();
             let thread = thread::Builder::new().name(format!("shard-{number}"));
-            match thread.spawn(move || seat.run(&ready)) {
+            match thread.spawn(move || seat.run(ready)) {
                 Ok(thread) => relay.threads.push(thread),
                 Err(error) => return Err(relay.give_up(number, StartError::Thread(error))),
             }
@@ -134,7 +134,7 @@ impl Relay {
     fn give_up(mut self, shards: usize, error: StartError) -> StartError {
         // The others will never say that they have heard of the end.
         let missing = self.counters.len() - shards;
-        self.shared.ending.fetch_add(missing, SeqCst);
+        self.shared.ending.close(missing);
         self.stop();
         let _ = self.join();
         error
@@ -145,12 +145,12 @@ impl Relay {
         &self.addresses
     }
 
-    /// Which ring flags the kernel took.
+    /// The ring flags that the kernel accepted.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Each shard's counters.
+    /// The counters of each shard.
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
     }
@@ -160,7 +160,7 @@ impl Relay {
         self.shared.admission.connections()
     }
 
-    /// What each shard holds, as it says itself; `None` for one that has ended.
+    /// What each shard holds, by its own report; `None` for one that has ended.
     pub fn snapshots(&self) -> Vec<Option<Snapshot>> {
         let ask = |shard| {
             let (to, from) = mpsc::channel();
@@ -170,7 +170,7 @@ impl Relay {
         answers.into_iter().map(|answer| answer?.recv().ok()).collect()
     }
 
-    /// Stops accepting, releases parked gateways, and lets sessions finish.
+    /// Stops accepting, closes parked gateways, and lets exchanges in progress finish.
     pub fn drain(&self) {
         self.tell_all(|| Message::Drain);
     }
@@ -182,7 +182,7 @@ impl Relay {
 
     fn tell_all(&self, message: impl Fn() -> Message) {
         for shard in 0..self.counters.len() {
-            // One that has ended needs no telling.
+            // One that has ended need not be told.
             let _ = self.mailboxes.send(shard, message());
         }
     }
@@ -198,7 +198,7 @@ impl Relay {
         }
     }
 
-    /// Waits for the shards to end. Where one has failed the others, which would wait for it, are not waited for.
+    /// Waits for the shards to end. If one has failed, its error is returned without waiting for the others.
     ///
     /// # Errors
     /// A ring failed, or a shard panicked.
@@ -228,8 +228,8 @@ fn outcome(number: usize, thread: JoinHandle<io::Result<()>>) -> Result<(), Fail
     }
 }
 
-/// Whether somebody else has the address. A relay that was killed leaves its listeners to the kernel, which closes
-/// them a moment later than the process is gone: that much patience saves a supervisor a failed restart.
+/// Whether the address is in use. When a relay was killed, the kernel closes its listeners a moment after the process
+/// is gone; waiting for that saves a supervisor a failed restart.
 fn still_in_use(address: SocketAddr) -> Option<io::Error> {
     let give_up = Instant::now() + Duration::from_secs(1);
     loop {
@@ -272,12 +272,12 @@ fn bind(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), StartEr
     Ok((addresses, listeners))
 }
 
-/// That a shard's thread has ended.
+/// Notice that a shard's thread has ended.
 struct Ended {
     failed: bool,
 }
 
-/// Says so when a shard's thread ends, however it does.
+/// Sends that notice when a shard's thread ends, in whatever way.
 struct Alive {
     /// Unless it ends in order.
     failed: bool,
@@ -290,7 +290,7 @@ impl Drop for Alive {
     }
 }
 
-/// What a shard's thread begins with.
+/// Everything that a shard's thread starts with.
 struct Seat {
     config: Arc<Config>,
     number: usize,
@@ -303,7 +303,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn run(self, ready: &mpsc::Sender<Result<Mode, StartError>>) -> io::Result<()> {
+    fn run(self, ready: mpsc::Sender<Result<Mode, StartError>>) -> io::Result<()> {
         let Seat { config, number, listeners, mailbox, shared, counters, epoch, mut alive } = self;
         let cpu = config.cores[number];
         let sizes = Sizes { buffers: config.buffers, buffer_size: config.buffer_size, pipes: config.pipes };
@@ -315,7 +315,7 @@ impl Seat {
             Ok(uring) => uring,
             Err(error) => {
                 // This one hears of no end; the others must not wait for it.
-                shared.ending.fetch_add(1, SeqCst);
+                shared.ending.close(1);
                 alive.failed = false;
                 let _ = ready.send(Err(error));
                 return Ok(());
@@ -324,6 +324,8 @@ impl Seat {
         let mode = uring.mode();
         let mut shard = Shard::new(uring, config, number, count, shared, counters);
         let _ = ready.send(Ok(mode));
+        // While it is held, nobody learns that another shard will never say that it is ready.
+        drop(ready);
         while shard.turn()? {}
         alive.failed = false;
         Ok(())

@@ -1,8 +1,8 @@
-//! One shard: the loop that turns events into facts, facts into steps, and outcomes into changes.
+//! One shard: the loop that turns events into facts, runs steps, and applies their outcomes.
 //!
-//! The shard is a state machine behind an [`Engine`]: it never blocks, never sleeps, and knows no sockets, so that the
-//! simulator can drive it in every order that the kernel might. A turn has four parts: events are noted; the run queue
-//! is worked off, as far as the turn's budget reaches; timers run; what was given up is freed.
+//! The shard is a state machine behind an [`Engine`]: it never blocks or sleeps, and knows no sockets, so the simulator
+//! can drive it in any order that a kernel could. A turn has four parts: events are noted; the run queue is worked off
+//! as far as the turn's budget allows; timers run; what was given up is freed.
 use super::{
     admission::Denied,
     client::Next,
@@ -24,30 +24,31 @@ use crate::{
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
 };
 
 pub use super::tables::Shared;
 
-/// How long accepting rests after it failed, for want of descriptors mostly.
+/// How long accepting pauses after it failed, mostly for want of descriptors.
 const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
-/// How often a shard that has drained looks whether the others have.
+/// How often a shard that has drained checks whether the others have.
 const DRAIN_LOOK_TICKS: u32 = (64 / TICK_MILLIS) as u32;
-/// How often admission forgets addresses.
+/// How often admission forgets sources.
 const SWEEP_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
-/// Operations of one connection in one turn.
+/// Maximum operations of one connection in one turn.
 const OPERATIONS: u32 = 32;
-/// Operations of all connections in one turn's run queue.
+/// Maximum operations of all connections in one turn's run queue.
 const TURN_OPERATIONS: u32 = 1024;
-/// A turn moves this many times what one connection may.
+/// A turn moves at most this many times the bytes that one connection may.
 const TURN_SHARES: usize = 2;
-/// Slots that a drain or a stop looks at in one turn, timers that run in one, and streams that cool down in one: each
-/// of those asks the kernel for a cancellation.
-const SLOTS_PER_TURN: u32 = 512;
-const TIMERS_PER_TURN: u32 = 2048;
+/// Slots that a drain or a stop looks at in one turn. Each that is closed ends an armed operation, the kernel runs about
+/// twenty completions in one enter, in order, and whoever is being served must not wait behind thousands.
+const SLOTS_PER_TURN: u32 = 16;
+/// Timers that run in one turn, and streams that cool down in one: each of those asks the kernel for a cancellation.
+const TIMERS_PER_TURN: u32 = 128;
 const COOLED_PER_TURN: u32 = 16;
 
-/// Accepting that rests, and when it is taken up again.
+/// A listener whose accepting is paused, and until when.
 struct AcceptPause {
     listener: usize,
     until: u32,
@@ -61,13 +62,15 @@ pub struct Shard<E: Engine> {
     accept_pauses: Vec<AcceptPause>,
     /// The end that this turn's mail asks for.
     told_to_end: Option<End>,
-    /// The first slot that the end has not come to yet.
+    /// The first slot that a drain or a stop has not visited yet.
     ending_at: Option<u32>,
+    /// Nobody is admitted any more, and the other shards know.
+    closed: bool,
     next_sweep: u32,
 }
 
 impl<E: Engine<Mail = Message>> Shard<E> {
-    /// A shard with nothing in it that accepts at `listeners` listeners of its engine.
+    /// An empty shard that accepts at `listeners` listeners of its engine.
     pub fn new(
         mut engine: E,
         config: Arc<Config>,
@@ -87,11 +90,12 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             accept_pauses: Vec::new(),
             told_to_end: None,
             ending_at: None,
+            closed: false,
             next_sweep: after(tick, SWEEP_TICKS),
         }
     }
 
-    /// Waits for something to happen and does what follows from it. False once the shard has ended.
+    /// One turn: waits for something to happen and handles it. False once the shard has ended.
     ///
     /// # Errors
     /// The ring failed.
@@ -113,6 +117,11 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         self.run_timers();
         self.go_on_ending();
         self.feed_line();
+        if self.tables.is_ending() && !self.closed {
+            // Not before: an accept may have stood behind the news of the end.
+            self.closed = true;
+            self.tables.shared.ending.close(1);
+        }
         self.tables.reap();
         if cfg!(debug_assertions) && self.tables.conns.used() <= 256 {
             let fault = self.tables.fault();
@@ -121,14 +130,14 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         Ok(!self.has_ended())
     }
 
-    /// Whether nothing is left to do. A shard that has not heard of the end yet may still send a client here, so that
-    /// all shards end together; a drain's deadline ends it in any case.
+    /// Whether nothing is left to do. A shard that has not been told to end yet may still send a client here, so all
+    /// shards end together; a drain's deadline ends them in any case.
     fn has_ended(&self) -> bool {
         let tables = &self.tables;
         tables.conns.used() == 0 && tables.is_ending() && tables.shared.is_quiet()
     }
 
-    /// The engine, for whoever drives the shard.
+    /// The engine, for the driver of the shard.
     pub fn io(&self) -> &E {
         &self.tables.engine
     }
@@ -155,7 +164,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         snapshot
     }
 
-    /// When the shard must look at its clock again, if nothing happens before.
+    /// When the next turn is due at the latest, even if nothing happens.
     pub fn wait_until(&self) -> Option<Millis> {
         let tables = &self.tables;
         if !tables.ready.is_empty() || self.ending_at.is_some() {
@@ -171,7 +180,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             self.accept_pauses.iter().map(|pause| pause.until).reduce(earlier),
             tables.lost_domains.front().map(|&(lost, _)| after(lost, tables.times.domain_grace)),
             drained_by,
-            // The other shards' connections end without a word to this one.
+            // This shard gets no event when the other shards' connections end.
             look.then(|| after(tables.tick, DRAIN_LOOK_TICKS)),
         ];
         let next = next.into_iter().flatten().reduce(earlier)?;
@@ -216,7 +225,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// An armed operation has ended. The connection, unless it was only waiting for that to be given up.
+    /// Notes that an armed operation has ended. Returns the connection, unless it is closing.
     fn ended_arm(&mut self, key: Key, arms: Arms) -> Option<&mut Conn> {
         let slot = self.tables.conns.find(key);
         debug_assert!(slot.is_some(), "an event for a slot that was given up");
@@ -260,7 +269,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let slot = tables.conns.insert(Some(transport), address, tables.tick);
         let trusted = tables.config.trusted_proxies.iter().any(|net| net.contains(&tables.conns[slot].address));
         if trusted {
-            // Whoever is behind it, that is not one source.
+            // Its connections are from many sources.
             tables.conns[slot].flags.insert(Flags::TRUSTED | Flags::UNCOUNTED);
             tables.conns[slot].role = Role::Client(Client::Fresh);
         }
@@ -278,7 +287,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
                 let deadline = tables.in_ticks(tables.times.head);
                 let conn = &mut tables.conns[slot];
                 conn.deadline = deadline;
-                // Under load the first bytes are there already.
+                // Under load the first bytes have usually arrived already.
                 conn.flags.insert(Flags::READABLE);
                 tables.enqueue(slot, Lane::Fresh);
             }
@@ -291,7 +300,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A connection that is one too many: a few get an answer, the others a reset.
+    /// Turns away a connection beyond a limit: a few get an answer, the others a reset.
     fn deny(&mut self, slot: u32, stopping: bool) {
         let tables = &mut self.tables;
         tables.conns[slot].flags.insert(Flags::UNCOUNTED);
@@ -350,7 +359,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let mut turn = Budget::new(config.turn_bytes * TURN_SHARES, TURN_OPERATIONS);
         let share = Budget::new(config.turn_bytes, OPERATIONS);
         for lane in [Lane::Fresh, Lane::Bulk] {
-            // Who joins a lane while it is worked off waits for the next turn, and at least one of it goes on.
+            // Connections that join a lane meanwhile wait for the next turn. At least one of each lane runs.
             for _ in 0..self.tables.ready.len(lane) {
                 let Some(key) = self.tables.ready.pop(lane) else { break };
                 if let Some(slot) = self.tables.conns.find(key) {
@@ -366,7 +375,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// Does what one connection has to do, within its budget.
+    /// Runs one connection's steps, within its budget.
     fn run(&mut self, slot: u32, budget: &mut Budget) {
         while self.step(slot, budget) {
             if budget.is_spent() {
@@ -379,7 +388,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         self.tables.rearm_both(slot);
     }
 
-    /// One step. True if another one may follow at once.
+    /// Runs one step. True if another may follow at once.
     fn step(&mut self, slot: u32, budget: &mut Budget) -> bool {
         let conn = &self.tables.conns[slot];
         match conn.role {
@@ -402,7 +411,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A client between two requests, or whose head is arriving.
+    /// Step of a client between two requests, or whose head is arriving.
     fn step_head(&mut self, slot: u32, budget: &mut Budget) -> bool {
         if let Some(id) = self.tables.conns[slot].exchange.some() {
             self.look_at_rest(id, budget);
@@ -436,7 +445,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A connection from a trusted proxy may begin with a PROXY header, which says who is behind it.
+    /// Step of a new connection from a trusted proxy. It may begin with a PROXY header, which names the client.
     fn step_fresh(&mut self, slot: u32, budget: &mut Budget) -> bool {
         let look = self.tables.with_conn(slot, budget, |_, conn, desk| {
             if conn.may_fill() {
@@ -444,7 +453,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             }
             match proxy_protocol::parse(desk.peek(conn)) {
                 Ok(Parse::Partial) => {
-                    // What comes next must lie behind it.
+                    // The rest must be contiguous with it.
                     desk.inboxes.spill(&mut conn.inbox, desk.calls);
                     Ok(None)
                 }
@@ -474,7 +483,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         false
     }
 
-    /// The first part of a head is there: it is collected outside the pool.
+    /// The first part of a head has arrived: the head is collected outside the pool.
     fn begin_head(&mut self, slot: u32, budget: &mut Budget) -> bool {
         let tables = &mut self.tables;
         if tables.inboxes.account.is_full() {
@@ -492,7 +501,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         true
     }
 
-    /// A gateway that rests with its client, or did until its next request began, may have ended or spoken meanwhile.
+    /// A gateway that rests with its client, or did until the next request began, may have ended or sent bytes
+    /// meanwhile.
     fn look_at_rest(&mut self, id: ExchangeId, budget: &mut Budget) {
         let x = &self.tables.exchanges[id];
         let (gateway, phase) = (x.gateway, x.phase);
@@ -513,7 +523,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             return;
         }
         if state == Gateway::Quarantined && self.tables.conns[slot].arms.contains(Arms::STREAM) {
-            // Until its stream has ended it cannot be told whether anything is behind its response.
+            // Until its stream has ended, it is not known whether more bytes follow its response.
             let conn = &self.tables.conns[slot];
             if !conn.inbox.is_empty() || conn.has_ended() {
                 self.tables.counters.unsolicited.bump();
@@ -536,7 +546,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A connection that has its last answer: what it still sends is thrown away.
+    /// Step of a connection that has had its last response: what it still sends is thrown away.
     fn step_lingering(&mut self, slot: u32, budget: &mut Budget) {
         let conn = &mut self.tables.conns[slot];
         while conn.may_fill() && !budget.is_spent() {
@@ -560,7 +570,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A client with an exchange.
+    /// Step of a client with an exchange.
     fn step_exchange(&mut self, slot: u32, budget: &mut Budget) -> bool {
         let Some(id) = self.tables.conns[slot].exchange.some() else { return false };
         match self.tables.exchanges[id].phase {
@@ -578,7 +588,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A client that waits for a gateway may go meanwhile, or send the beginning of its body.
+    /// Step of a client that waits for a gateway: it may leave, or send the beginning of its body.
     fn step_waiting(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) {
         self.tables.with_conn(slot, budget, |_, client, desk| {
             if client.inbox.is_empty() && client.may_fill() && !desk.inboxes.account.is_tight() {
@@ -590,7 +600,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// The relay's own answer goes on.
+    /// Sends more of the relay's own response.
     fn step_parting(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) -> bool {
         let tables = &mut self.tables;
         let conn = &mut tables.conns[slot];
@@ -621,7 +631,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         keep
     }
 
-    // Outcomes are applied: the one place where steps change what belongs to others.
+    // Outcomes are applied: the one place where a step's result changes anything that belongs to others.
 
     fn apply(&mut self, slot: u32, id: ExchangeId, outcome: Outcome, budget: &mut Budget) -> bool {
         match outcome {
@@ -646,7 +656,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         true
     }
 
-    /// A response has been passed on, whole.
+    /// Applies the end of a response that was passed on completely.
     fn done(&mut self, client: u32, id: ExchangeId, next: After, budget: &mut Budget) {
         let tables = &mut self.tables;
         let gateway = tables.exchanges[id].gateway;
@@ -676,7 +686,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A gateway stays with its client between two of that client's requests.
+    /// Lets a gateway rest with its client between two of that client's requests.
     fn rest(&mut self, client: u32, id: ExchangeId) {
         let tables = &mut self.tables;
         let gateway = tables.exchanges[id].gateway;
@@ -693,7 +703,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         self.next_request(client);
     }
 
-    /// A client's connection is free for its next request, which may be there already.
+    /// A client may send its next request, which may have arrived already.
     fn next_request(&mut self, client: u32) {
         let deadline = self.tables.in_ticks(self.tables.times.client_idle);
         let conn = &mut self.tables.conns[client];
@@ -702,8 +712,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         conn.deadline = deadline;
     }
 
-    /// A client has its answer, and there will be no other. Who has asked for that and has sent nothing since needs no
-    /// lingering: no byte of its own can turn the end of the answer into a reset.
+    /// Ends a client that has had its last response. One that asked for that and has sent nothing since needs no
+    /// lingering: there are no bytes of its own that could cause a reset.
     fn part_from(&mut self, client: u32) {
         let tables = &mut self.tables;
         let conn = &mut tables.conns[client];
@@ -755,7 +765,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// A connection that has become quiet goes back to the watch, unless too many do at once.
+    /// Returns a quiet connection from a stream to a watch, unless too many are cooling down in this turn.
     fn cool(&mut self, slot: u32, later: bool) {
         let key = self.tables.conns.key(slot);
         let Tables { conns, engine, tick, .. } = &mut self.tables;
@@ -776,7 +786,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
             (Role::Gateway(dialect, Gateway::Parked), _) => self.tables.ask_again(slot, dialect, budget),
             (Role::Client(Client::Idle | Client::Fresh) | Role::Lingering, _) => self.tables.close(slot),
-            // Its new shard must know that it has waited for long enough.
+            // Its new shard must learn that its time is up.
             (Role::Client(Client::Leaving), _) => self.tables.conns[slot].deadline = after(self.tables.tick, 1),
             _ => {}
         }
@@ -788,7 +798,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         match x.phase {
             Phase::Reading => self.tables.answer(slot, Refusal::HeadTimeout, false, false, budget),
             Phase::Waiting => self.tables.waited_in_vain(id, None, budget),
-            // The gateway owes an answer, or room for the request.
+            // The gateway owes a response, or room for the request.
             Phase::Asked if x.up.is_done() || !x.up.is_flushed() => {
                 let head_only = x.method == Method::Head;
                 self.tables.answer(slot, Refusal::GatewayTimeout, false, head_only, budget);
@@ -803,7 +813,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// Those that found no buffer get their turn, in order, as far as there are buffers.
+    /// Wakes the connections that found no buffer, in order, as far as there are buffers.
     fn feed_line(&mut self) {
         let mut at_hand = self.tables.engine.calls_ref().at_hand();
         while at_hand > 0
@@ -835,16 +845,13 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     }
 
     fn begin_end(&mut self, end: End) {
-        if !self.tables.is_ending() {
-            self.tables.shared.ending.fetch_add(1, SeqCst);
-        }
         self.tables.end = end;
         self.tables.engine.stop_accepting();
         self.accept_pauses.clear();
         self.ending_at = Some(0);
     }
 
-    /// Lets go of some of those that need not be kept, so that a full shard does not stand still meanwhile.
+    /// Ends the next portion of connections that need not be kept. In portions, so that a full shard goes on serving.
     fn go_on_ending(&mut self) {
         let Some(start) = self.ending_at else { return };
         let slots = self.tables.conns.numbers().end;
@@ -868,7 +875,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             (Role::Gateway(_, Gateway::Parked | Gateway::Quarantined), _) => self.tables.close(slot),
             (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
             (Role::Client(Client::Idle | Client::Fresh), None) => self.tables.close(slot),
-            // Nobody registers any more, so nobody will come for them.
+            // No gateway registers any more, so none will become free for them.
             (Role::Client(Client::Busy), Some(id)) if self.tables.exchanges[id].phase == Phase::Waiting => {
                 self.tables.waited_in_vain(id, Some(Refusal::ShuttingDown), budget);
             }

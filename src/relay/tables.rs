@@ -1,7 +1,7 @@
 //! Everything that a shard owns, and the changes that concern more than one owner.
 //!
-//! Nothing here runs a step, and nothing is freed here: a slot, an exchange's or a domain's record that is given up is
-//! used again only after the turn, so that no call takes away what its caller still looks at.
+//! Nothing here runs a step by itself, and nothing is freed during a turn: a slot, an exchange's or a domain's record
+//! that is given up is used again only in a later turn, so no call can free what its caller still uses.
 use super::{
     admission::Admission,
     config::Config,
@@ -9,6 +9,7 @@ use super::{
     counters::Counters,
     desk::{Desk, Times},
     directory::Directory,
+    ending::Ending,
     exchange::{Exchange, ExchangeId, Exchanges, Phase, Traits},
     gateway::Dialect,
     memory::Account,
@@ -27,49 +28,62 @@ use std::{
     io::IoSlice,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 /// What all shards of a relay share.
 pub struct Shared {
-    /// Which shard has whom.
+    /// Which shards have gateways of which domain.
     pub directory: Directory,
-    /// How many there are, and who may come.
+    /// How many connections there are, and which may come.
     pub admission: Admission,
-    /// Shards that have heard of the end: from when all have, no client is handed over any more.
-    pub ending: AtomicUsize,
+    /// How many have come how far with ending.
+    pub ending: Ending,
+    /// Set once a gateway has registered a whole host as its origin: only then are hosts looked up.
+    origins: AtomicBool,
     shards: usize,
 }
 
 impl Shared {
-    /// What so many shards share, from a tick on.
+    /// The state shared by so many shards, beginning at a tick.
     pub fn new(config: &Config, shards: usize, tick: u32) -> Shared {
         Shared {
             directory: Directory::new(shards),
             admission: Admission::new(config, tick),
-            ending: AtomicUsize::new(0),
+            ending: Ending::new(shards),
+            origins: AtomicBool::new(false),
             shards,
         }
     }
 
-    /// Whether no shard will hand a client over any more, and none is on its way.
+    /// Whether no shard will hand off a client any more, and none is in transit.
     pub fn is_quiet(&self) -> bool {
-        self.ending.load(SeqCst) == self.shards && self.admission.connections() == 0
+        self.ending.is_quiet(&self.admission)
     }
 
-    /// How many shards there are.
+    /// Whether gateways may have registered whole hosts.
+    pub fn has_origins(&self) -> bool {
+        self.origins.load(Relaxed)
+    }
+
+    /// A gateway registers a whole host.
+    pub fn note_origin(&self) {
+        self.origins.store(true, Relaxed);
+    }
+
+    /// Number of shards.
     pub fn shards(&self) -> usize {
         self.shards
     }
 }
 
-/// How a shard's end stands.
+/// Whether a shard is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It serves.
+    /// It is not: it serves.
     None,
-    /// It takes no new requests; what is under way may go on until this tick.
+    /// It takes no new requests; exchanges in progress may go on until this tick.
     Draining(u32),
     /// Everything is being closed.
     Stopping,
@@ -89,15 +103,15 @@ pub struct Tables<E: Engine> {
     pub park: Park,
     pub wheel: Wheel,
     pub ready: RunQueue,
-    /// Those that found no buffer, in order.
+    /// Connections that found no buffer, in order.
     pub line: VecDeque<Key>,
-    /// Closed in this turn with nothing armed: their slots are freed when it is over.
+    /// Slots closed in this turn with nothing armed, to be freed at its end.
     doomed: Vec<u32>,
-    /// Domains whose last gateway has gone, by the tick it went.
+    /// Domains whose last gateway has gone, with the tick at which it went.
     pub lost_domains: VecDeque<(u32, u32)>,
     /// Domains that may have become empty in this turn.
     empty_domains: Vec<u32>,
-    /// Counts up whenever one of several is chosen.
+    /// Counts up with each choice among several shards, so that they take turns.
     pub choices: u32,
     /// The tick of this turn.
     pub tick: u32,
@@ -137,14 +151,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// No new requests are taken on kept connections.
+    /// Whether the shard is ending: connections are not kept for further requests.
     pub fn is_ending(&self) -> bool {
         self.end != End::None
     }
 
-    // Steps: what they may see.
+    // What steps may see.
 
-    /// Lets a step see one connection, and its exchange if it has one.
+    /// Runs a step on one connection, and its exchange if it has one.
     pub fn with_conn<R>(
         &mut self,
         slot: u32,
@@ -168,7 +182,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         step(x, conn, &mut desk)
     }
 
-    /// Lets a step see an exchange and both of its connections.
+    /// Runs a step on an exchange and both of its connections.
     pub fn with_exchange<R>(
         &mut self,
         id: ExchangeId,
@@ -178,7 +192,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let ending = self.is_ending();
         let x = &mut self.exchanges[id];
         let (client, gateway) = self.conns.pair(x.client, x.gateway);
-        // Only looked up where it may matter.
+        // Looked up only if it may matter.
         let demand = client.is(Flags::EOF) && self.park.has_waiting(gateway.domain);
         let mut desk = Desk {
             calls: self.engine.calls(),
@@ -196,8 +210,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     // The run queue.
 
-    /// Something has happened to a connection: whoever has to deal with it is put into the run queue. For a gateway
-    /// that is joined that is its client, so that an exchange is stepped once.
+    /// Something has happened to a connection: it is put into the run queue. For a joined gateway, its client is, so
+    /// that an exchange is stepped once.
     pub fn wake(&mut self, slot: u32) {
         let conn = &self.conns[slot];
         let target = match (conn.role, conn.exchange.some()) {
@@ -223,7 +237,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     // Arming.
 
-    /// Arms what a connection needs now, and its timer. To be called when its events are dealt with.
+    /// Arms what a connection needs now, and its timer. To be called after its step.
     pub fn rearm(&mut self, slot: u32) {
         let conn = &self.conns[slot];
         if matches!(conn.role, Role::Free | Role::Closing) {
@@ -241,7 +255,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.schedule(slot);
     }
 
-    /// Both ends of an exchange, and its client's.
+    /// Rearms a client and, if it has one, its gateway.
     pub fn rearm_both(&mut self, client: u32) {
         if let Some(id) = self.conns[client].exchange.some() {
             let gateway = self.exchanges[id].gateway;
@@ -262,7 +276,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         match (conn.role, x) {
             (Role::Free | Role::Closing | Role::Client(Client::Leaving), _) => return Wish::default(),
             (Role::Gateway(_, Gateway::Quarantined), _) => return Wish { stop: true, ..Wish::default() },
-            // The relay's own answer waits for room; what the client has to say next waits, too.
+            // The relay's own response waits for room; the client's next bytes wait, too.
             (Role::Client(Client::Busy), Some(x)) if x.phase == Phase::Parting => {
                 wish = Wish { write: true, ..Wish::default() }
             }
@@ -283,7 +297,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         wish
     }
 
-    /// Takes a connection's bytes out of the pool, if buffers are short and memory is not.
+    /// Spills a connection's bytes, if buffers are short and memory is not.
     fn make_room(&mut self, slot: u32) {
         let calls = self.engine.calls();
         if calls.at_hand() <= calls.buffers().0 / 4 && !self.inboxes.account.is_full() {
@@ -291,7 +305,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A receive found no buffer at hand. If some stand in the kernel's ring, a stream can have those; else the
+    /// A receive found no buffer at hand. If some are in the kernel's ring, a stream can use those; otherwise the
     /// connection waits in line.
     fn starve(&mut self, slot: u32) {
         let calls = self.engine.calls_ref();
@@ -308,14 +322,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.line.push_back(key);
     }
 
-    /// Makes sure that a connection is looked at when something becomes due for it.
+    /// Puts a connection on the timer wheel, if something is due for it.
     pub fn schedule(&mut self, slot: u32) {
         if let Some(due) = watch::due(&self.conns[slot]) {
             self.wheel.set(&mut self.conns, slot, due);
         }
     }
 
-    /// So many ticks from now.
+    /// The tick so many ticks from now.
     pub fn in_ticks(&self, span: u32) -> u32 {
         after(self.tick, span)
     }
@@ -340,20 +354,20 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if !conn.is_armed() {
             return self.doomed.push(slot);
         }
-        // Ends what is armed. A close alone would leave it armed, and the peer without a FIN.
+        // Ends what is armed. Closing alone would leave it armed, and the peer without a FIN.
         match conn.flags.contains(Flags::RESET) {
             true => conn.transport().disconnect(self.engine.calls()),
             false => conn.transport().shut(self.engine.calls()),
         }
     }
 
-    /// Nothing is armed any more for a connection that is closing.
+    /// Marks a closing connection, for which nothing is armed any more, to be freed.
     pub fn doom(&mut self, slot: u32) {
         debug_assert!(self.conns[slot].role == Role::Closing && !self.conns[slot].is_armed());
         self.doomed.push(slot);
     }
 
-    /// Gives up a slot whose transport has left it.
+    /// Gives up a slot whose transport was handed off.
     pub fn give_up_slot(&mut self, slot: u32) {
         self.wheel.unlink(&mut self.conns, slot);
         let conn = &mut self.conns[slot];
@@ -363,8 +377,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.doomed.push(slot);
     }
 
-    /// Says goodbye in order: a FIN behind what was sent, and no reset that could overtake it while the peer is
-    /// still sending (RFC 9112 §9.6).
+    /// Ends a connection in order: sends a FIN and waits for the peer's, so that no reset overtakes the response while
+    /// the peer is still sending (RFC 9112 §9.6).
     pub fn linger(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         debug_assert!(conn.exchange == ExchangeId::NONE);
@@ -379,7 +393,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.wake(slot);
     }
 
-    /// Ends an exchange and closes its gateway, if it still has one. The client is left to the caller.
+    /// Ends an exchange and closes its gateway, if it still has one. The caller decides about the client.
     pub fn end_exchange(&mut self, id: ExchangeId) {
         let client = self.exchanges[id].client;
         if self.exchanges[id].phase == Phase::Waiting {
@@ -394,8 +408,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.exchanges.end(id, &mut self.inboxes.account);
     }
 
-    /// Ends an exchange and both of its connections; the client's with a reset if it must not take what it has for
-    /// the whole.
+    /// Ends an exchange and both of its connections, the client's with a reset if it must not take what it has for the
+    /// whole.
     pub fn abort(&mut self, id: ExchangeId, reset: bool) {
         let client = self.exchanges[id].client;
         self.end_exchange(id);
@@ -406,7 +420,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// Takes the gateway out of an exchange and closes it.
     pub fn drop_gateway(&mut self, id: ExchangeId) {
         let x = &mut self.exchanges[id];
-        // A gateway that is given up within an exchange must see that at once, behind whatever it has not read.
+        // A gateway that is given up within an exchange must notice at once, even with unread bytes: it is reset.
         let within = match x.phase {
             Phase::Asked => true,
             Phase::Answering => !x.down.is_done() && !x.down.body.is_done(),
@@ -422,13 +436,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Gives a client the relay's own answer; whatever exchange it has ends. `head_only` for HEAD, whose answers have
-    /// no body.
+    /// Sends a client the relay's own response, and ends its exchange if it has one. `head_only` for HEAD, whose
+    /// responses have no body.
     pub fn answer(&mut self, slot: u32, refusal: Refusal, keep: bool, head_only: bool, budget: &mut Budget) {
         self.counters.refused(refusal).bump();
         if let Some(id) = self.conns[slot].exchange.some() {
             if !self.exchanges[id].down.is_flushed() {
-                // In the middle of something else an answer would be taken for its rest.
+                // Within another response this one would be taken for a part of it.
                 return self.abort(id, true);
             }
             self.end_exchange(id);
@@ -452,7 +466,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// The relay's own answer waits for room.
+    /// The relay's own response waits for room.
     fn begin_parting(&mut self, slot: u32, rest: &[u8], keep: bool) {
         let Some(id) = self.exchange_of(slot) else { return self.close(slot) };
         let x = &mut self.exchanges[id];
@@ -463,7 +477,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.conns[slot].deadline = after(self.tick, self.times.session_idle);
     }
 
-    /// The client's exchange; a new one unless it rests in one. The client is busy from here on.
+    /// The client's exchange, a new one unless it has one. The client is busy from here on.
     pub fn exchange_of(&mut self, slot: u32) -> Option<ExchangeId> {
         if self.conns[slot].exchange == ExchangeId::NONE {
             self.conns[slot].exchange = self.exchanges.insert(slot)?;
@@ -501,7 +515,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A resting gateway is not at rest any more.
+    /// Takes a gateway out of its domain's list of resting ones, if it is there.
     pub fn rouse(&mut self, gateway: u32) {
         let conn = &mut self.conns[gateway];
         if conn.is(Flags::RESTING) {
@@ -511,7 +525,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A gateway's connection, which has joined its domain, waits for a client from now on.
+    /// Parks a gateway's connection, which has joined its domain.
     pub fn park_gateway(&mut self, gateway: u32, dialect: Dialect) {
         let traits = dialect.traits();
         let deadline = if traits.poll_again.is_some() { self.in_ticks(self.times.poll_interval) } else { 0 };
@@ -520,7 +534,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         conn.exchange = ExchangeId::NONE;
         conn.deadline = deadline;
         if conn.is(Flags::PATIENT) {
-            // Parked, it is watched by the kernel again.
+            // Parked, it has the kernel's short limit again.
             conn.flags.remove(Flags::PATIENT);
             conn.transport().set_patience(self.engine.calls(), self.config.tcp_user_timeout);
         }
@@ -532,7 +546,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Takes the domain's next parked gateway out of the list.
+    /// Takes the domain's next parked gateway out of its list.
     pub fn take_parked(&mut self, domain: u32) {
         let Some(gateway) = self.park[domain].parked.first() else { return };
         self.park[domain].parked.unlink(&mut self.conns, gateway);
@@ -541,8 +555,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Puts a client into the list of those that wait for a gateway of a domain, first or last, and says so to the
-    /// directory. Whether it is the only one.
+    /// Puts a client first or last into the list of those that wait for a gateway of a domain, and tells the directory.
+    /// Whether it is the only one.
     pub fn start_waiting(&mut self, slot: u32, domain: u32, first: bool) -> bool {
         self.conns[slot].domain = domain;
         let alone = self.park[domain].waiting.is_empty();
@@ -572,7 +586,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         DomainName { hash: domain.hash, name: domain.name().into() }
     }
 
-    /// Another shard where clients wait for a domain, another one each time.
+    /// A shard, other than those that have `passed`, where clients wait for a domain; they take turns.
     pub fn waits_elsewhere(&mut self, hash: u64, passed: u64) -> Option<usize> {
         let elsewhere = others(self.shared.directory.waiting(hash), self.number) & !passed;
         if elsewhere == 0 {
@@ -584,7 +598,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     // Between two turns.
 
-    /// Frees what was given up in this turn.
+    /// Frees what was given up during the turn.
     pub fn reap(&mut self) {
         for at in 0..self.doomed.len() {
             let slot = self.doomed[at];
@@ -608,12 +622,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A domain that was looked up for a client that did not wait for it after all may be empty.
+    /// Notes a domain that may be empty, since the client for which it was looked up did not wait for it after all.
     pub fn may_be_empty(&mut self, domain: u32) {
         self.empty_domains.push(domain);
     }
 
-    /// Gives up domains that have been without a gateway for long enough.
+    /// Forgets domains that have been without a gateway for `domain_grace`.
     pub fn forget_domains(&mut self) {
         while let Some(&(lost, domain)) = self.lost_domains.front() {
             if !is_due(after(lost, self.times.domain_grace), self.tick) {
@@ -636,7 +650,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     // Invariants, checked at the end of every turn in debug builds and in the simulator.
 
-    /// What is wrong with what the owners hold, if anything.
+    /// The first broken invariant of the owners, if any.
     pub fn fault(&self) -> Option<String> {
         let mut held = self.inboxes.spilled_bytes();
         for x in self.exchanges.records() {
@@ -656,8 +670,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         })
     }
 
-    /// Whether nothing but a deadline would come back to a connection: nothing armed, in no list. There must be none.
-    /// A client may be without while it waits for a gateway, or as long as its gateway is not.
+    /// Whether nothing but a deadline would come back to a connection: nothing is armed, and it is in no list. That
+    /// must not happen, except to a client that waits for a gateway, or whose gateway is not forgotten.
     fn forgotten(&self, slot: u32) -> Option<&'static str> {
         let kept = |slot: u32| {
             let conn = &self.conns[slot];

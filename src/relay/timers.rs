@@ -1,20 +1,20 @@
-//! A timer wheel in user space: linked through the connection slots, so that it allocates nothing.
+//! A timer wheel in user space: linked through the connection slots, without allocation.
 //!
 //! Deadlines move later far more often than they pass. So a connection stays in the bucket it was put in, and is
-//! looked at when that bucket comes round: if its deadline is later by then, it is put on.
+//! looked at when that bucket comes round: if its deadline has moved by then, it is put into a later bucket.
 use super::conn::{Conns, NONE};
 use crate::io::Millis;
 use std::time::Duration;
 
-/// Milliseconds of a tick. 32 bits of ticks come round after 795 days, so ticks are compared by [`is_later`] only, and
+/// Milliseconds per tick. 32 bits of ticks wrap after 795 days, so ticks are compared by [`is_later`] only, and
 /// no span of them is longer than [`SPAN_MAX`].
 pub const TICK_MILLIS: u64 = 16;
 const BUCKETS: u32 = 4096;
 
-/// Longest span in ticks, 198 days: whatever is configured to take longer takes this.
+/// Maximum span in ticks, 198 days. Longer configured times are cut to this.
 pub const SPAN_MAX: u32 = 1 << 30;
 
-/// The tick that a time lies in. Tick 0 is never used: it means "none".
+/// The tick that a time is in. Tick 0 is never used: it means "none".
 pub fn tick(now: Millis) -> u32 {
     ((now / TICK_MILLIS) as u32).max(1)
 }
@@ -45,7 +45,7 @@ pub fn ticks(duration: Duration) -> u32 {
     u32::try_from(whole).unwrap_or(SPAN_MAX).min(SPAN_MAX)
 }
 
-/// The time at which a tick begins, seen from `now`, which lies in tick `current`.
+/// The time at which a tick begins, seen from `now`, which is in tick `current`.
 pub fn begins(tick: u32, current: u32, now: Millis) -> Millis {
     let ahead = i64::from(tick.wrapping_sub(current) as i32);
     let start = (now / TICK_MILLIS) as i64;
@@ -55,7 +55,7 @@ pub fn begins(tick: u32, current: u32, now: Millis) -> Millis {
 /// The wheel.
 pub struct Wheel {
     heads: Box<[u32]>,
-    /// One bit a bucket that is not empty.
+    /// One bit per bucket, set if it is not empty.
     occupied: [u64; BUCKETS as usize / 64],
     /// The last tick whose bucket was emptied.
     done: u32,
@@ -67,7 +67,7 @@ impl Wheel {
         Wheel { heads: vec![NONE; BUCKETS as usize].into(), occupied: [0; BUCKETS as usize / 64], done: now }
     }
 
-    /// Makes sure that the connection is looked at by tick `due`.
+    /// Makes sure that the connection comes out by tick `due`.
     pub fn set(&mut self, conns: &mut Conns, slot: u32, due: u32) {
         let at = conns[slot].timer_at;
         if at != 0 && !is_later(at, due) {

@@ -1,6 +1,6 @@
-//! What carries a connection's bytes: every byte in or out of a connection passes here.
+//! A connection's transport: every byte in or out passes here.
 //!
-//! Today there is one way, plain TCP; TLS becomes the second variant, and nothing above this module will know.
+//! Today there is one variant, plain TCP. TLS will be the second, and nothing above this module will notice.
 use crate::io::{Calls, Half, Pipe, Received, Socket, Spliced};
 use std::{
     io::{self, IoSlice},
@@ -16,21 +16,21 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The socket, to be watched.
+    /// The socket, for watches and streams.
     pub fn socket(&self) -> &Socket {
         match self {
             Transport::Plain(socket) => socket,
         }
     }
 
-    /// Receives what is there, at most one buffer and at most `max` bytes.
+    /// Receives what has arrived, at most one buffer and at most `max` bytes.
     pub fn receive(&mut self, calls: &mut impl Calls, max: usize) -> Received {
         match self {
             Transport::Plain(socket) => calls.recv(socket, max),
         }
     }
 
-    /// Sends as much of `parts` as there is room for. `more` says that others follow at once.
+    /// Sends as much of `parts` as there is room for. `more` promises that others follow at once.
     ///
     /// # Errors
     /// The connection cannot send any more.
@@ -40,14 +40,14 @@ impl Transport {
         }
     }
 
-    /// Sends on what `more` held back.
+    /// Sends what `more` has held back.
     pub fn push(&mut self, calls: &impl Calls) {
         match self {
             Transport::Plain(socket) => calls.push(socket),
         }
     }
 
-    /// Whether bytes may pass by splice, unseen.
+    /// Whether bytes may be spliced, unseen by the program.
     pub fn may_splice(&self) -> bool {
         match self {
             Transport::Plain(_) => true,
@@ -61,21 +61,21 @@ impl Transport {
         }
     }
 
-    /// Moves bytes out of a pipe. `more` says that others follow at once.
+    /// Moves bytes out of a pipe. `more` promises that others follow at once.
     pub fn splice_out(&mut self, calls: &mut impl Calls, pipe: &Pipe, max: usize, more: bool) -> Spliced {
         match self {
             Transport::Plain(socket) => calls.splice_out(pipe, socket, max, more),
         }
     }
 
-    /// Half-close: the peer hears that no more will come.
+    /// Half-close: the peer gets a FIN.
     pub fn finish(&mut self, calls: &mut impl Calls) {
         match self {
             Transport::Plain(socket) => calls.shutdown(socket, Half::Send),
         }
     }
 
-    /// Ends both directions in order; what is armed ends by itself.
+    /// Shuts down both directions in order; what is armed ends by itself.
     pub fn shut(&mut self, calls: &mut impl Calls) {
         match self {
             Transport::Plain(socket) => calls.shutdown(socket, Half::Both),

@@ -9,7 +9,7 @@ fn post(relay: &Host) -> String {
 }
 
 fn classic(relay: &Host, target: &Host) -> Config {
-    Config { dialect: Dialect::Classic, connections_max: 2, ..config(relay, target) }
+    Config { dialect: Dialect::Classic, max_connections: 2, ..config(relay, target) }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_key_and_the_wish_for_stripping_are_sent_along() {
 #[tokio::test]
 async fn a_taken_connection_is_replaced_at_once_but_never_above_the_maximum() {
     let (relay, target) = (Host::start().await, Host::start().await);
-    let _gateway = Gateway::start(Config { connections_max: 2, ..config(&relay, &target) });
+    let _gateway = Gateway::start(Config { max_connections: 2, ..config(&relay, &target) });
     let mut first = relay.register().await;
     assert!(relay.is_lonely().await);
     first.say(GET).await;
@@ -55,7 +55,7 @@ async fn a_taken_connection_is_replaced_at_once_but_never_above_the_maximum() {
 async fn of_two_connections_the_one_that_was_unused_for_longer_is_closed_when_one_is_not_needed() {
     let (relay, target) = (Host::start().await, Host::start().await);
     let surplus_after = Duration::from_millis(20);
-    let _gateway = Gateway::start(Config { connections_max: 2, surplus_after, ..config(&relay, &target) });
+    let _gateway = Gateway::start(Config { max_connections: 2, surplus_after, ..config(&relay, &target) });
     let mut first = relay.register().await;
     first.say(GET).await;
     let mut second = relay.register().await;
@@ -107,7 +107,7 @@ async fn redirects_in_a_circle_end() {
 #[tokio::test]
 async fn after_429_it_comes_back_alone() {
     let (relay, target) = (Host::start().await, Host::start().await);
-    let _gateway = Gateway::start(Config { connections: 2, connections_max: 2, ..config(&relay, &target) });
+    let _gateway = Gateway::start(Config { connections: 2, max_connections: 2, ..config(&relay, &target) });
     let (mut one, mut other) = (relay.accept().await, relay.accept().await);
     for wire in [&mut one, &mut other] {
         wire.head().await;

@@ -159,7 +159,7 @@ impl Drop for Gateway {
 pub fn config(relay: &Host, target: &Host) -> Config {
     Config {
         connections: 1,
-        connections_max: 1,
+        max_connections: 1,
         backoff: Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
         ..Config::new(relay.authority(), "my-domain".into(), target.authority())
     }

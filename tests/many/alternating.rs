@@ -124,7 +124,7 @@ fn one_by_one() {
     }
 }
 
-/// The same on two shards, where the client is handed over again and again.
+/// The same on two shards, where the client is handed off again and again.
 #[test]
 fn one_by_one_on_two_shards() {
     for dialect in BOTH {

@@ -191,7 +191,7 @@ impl Small {
 fn up_and_down() {
     let _watchdog = Watchdog::watch();
     let bytes = from_environment("RINGBACK_BULK_MIB", 64) * MIB;
-    let relay = Process::relay(&["--park-wait", "60s"]);
+    let relay = Process::relay(&["--client-wait", "60s"]);
     let small = Small::start(&relay);
     // Whatever a transfer needs once is there after a first one.
     transfer(&relay, Dialect::Ptth, Framing::Length, MIB);

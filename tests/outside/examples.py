@@ -22,7 +22,7 @@ def devices(relay):
 
 
 def test():
-    relay = Relay("--park-time", "1s", "--park-wait", "5s")
+    relay = Relay("--classic-poll-interval", "1s", "--client-wait", "5s")
     for language, command in devices(relay).items():
         device = start(language, *command)
         url = f"{relay.url}/device-{language}"

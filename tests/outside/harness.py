@@ -123,7 +123,7 @@ class Relay:
         for child in list(children):
             if child is not self.child:
                 child.end()
-        # Clients that are gone may still be waited for: --linger, --park-wait.
+        # Clients that are gone may still be waited for: --linger, --client-wait.
         eventually("all connections are closed", lambda: self.sockets() == self.listeners, 15)
         began = time.monotonic()
         code = self.child.end()

@@ -14,7 +14,7 @@ SECONDS = 30 if CI else 10
 
 def test():
     wrk, node = need("wrk"), need("node")
-    relay = Relay("--cores", cores(2), "--park-wait", "5s")
+    relay = Relay("--cores", cores(2), "--client-wait", "5s")
     fleet = start("fleet", node, os.path.join(HERE, "fleet.js"), relay.port, DOMAINS, GATEWAYS_PER_DOMAIN)
     fleet.wait_for("all are parked")
     said = run(wrk, f"-t{CLIENTS}", f"-c{CLIENTS}", f"-d{SECONDS}s", "--timeout", "10s", "-s",

@@ -50,7 +50,7 @@ fn costs_nothing_else(server: &Server, polls_before: Option<usize>, parked: usiz
 fn a_parked_gateway_holds_one_poll() {
     for config in [config(), two_shards()] {
         let server = Server::start(config);
-        // Once each shard has answered, its own poll for letters is armed.
+        // Once each shard has answered, its own poll for mail is armed.
         assert_eq!(server.held().connections, 0);
         let before = armed(OP_POLL_ADD);
         let mut gateways: Vec<(Dialect, Peer)> = Vec::new();

@@ -78,7 +78,7 @@ fn a_gateway_that_does_not_ask_again_is_closed() {
     gateway.expect_end();
 }
 
-/// A classic gateway that has gone quiet after its 204 is nobody's: a client waits for its next POST and gets it.
+/// A classic gateway between its 204 and its next POST gets no request: a client waits for that POST.
 #[test]
 fn between_204_and_the_next_post_clients_wait() {
     let server = Server::start(Config {
@@ -238,7 +238,7 @@ fn bodies_of_classic_registrations_are_skipped() {
         server.client(head.replace("PTTH/1.0", "ptth\r\nConnection: upgrade\r\nALPN: http%2F1.1") + "hello");
     gateway.expect(Refusal::BadLength.closing());
     gateway.expect_end();
-    // What follows a registration at once belongs to nobody.
+    // Bytes right behind a registration belong to no request.
     for registration in [classic_post("dev"), ptth_get("dev", "")] {
         let mut gateway = server.client(registration + "HTTP/1.1 200 OK\r\n\r\n");
         gateway.expect_gone();
@@ -277,6 +277,30 @@ fn sloppy_registrations_are_served() {
             drop((client, gateway));
             server.await_parked(0);
         }
+    }
+}
+
+/// An origin that lies below none of the relay's own names is found by its whole host, once somebody has registered it;
+/// what the path names goes before it, and nobody else's requests come to it.
+#[test]
+fn an_origin_is_found_by_its_whole_host() {
+    for config in [config(), two_shards()] {
+        let server = Server::start(config);
+        let mut path = server.ptth("dev");
+        let mut origin = server.ptth(".well-known/ptth/https%3A%2F%2FBackend.example.com%3A8443/");
+        let exchange = |gateway: &mut Peer, target: &str, host: &str| {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
+            let mut client = server.client(format!("{head}\r\n"));
+            let seen = String::from_utf8(Dialect::Ptth.seen(&head, true)).expect("text");
+            gateway.expect(seen.replace("-Host: relay", &format!("-Host: {host}")));
+            gateway.send(ok("x"));
+            client.expect(ok("x"));
+        };
+        exchange(&mut origin, "/", "backend.example.com:8443");
+        exchange(&mut origin, "/some/where?q", "BACKEND.example.com.");
+        exchange(&mut path, "/dev/", "backend.example.com");
+        let mut stranger = server.client("GET /some/where HTTP/1.1\r\nHost: other.example.com\r\n\r\n");
+        stranger.expect(Refusal::NoGateway.kept());
     }
 }
 

@@ -29,7 +29,7 @@ fn clients_reach_gateways_on_either_shard() {
             match server.count(|counters| counters.handed_over.value()) - before {
                 0 => same += 1,
                 1 => moved += 1,
-                n => panic!("{n} hand-overs for one client connection"),
+                n => panic!("{n} hand-offs for one client connection"),
             }
             drop((gateway, client));
             server.await_parked(0);

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 pub const TESTED: &[Refusal] =
     &[Refusal::TooManyConnections, Refusal::MemoryFull, Refusal::LengthForClassic, Refusal::BadProxyHeader];
 
-/// With as many bytes held for others as may be, nothing new begins, and what was begun goes on; when they are gone, all
-/// is well again.
+/// With as many bytes held for others as may be, nothing new begins, and what was begun goes on; when they are gone,
+/// all is well again.
 #[test]
 fn bytes_held_for_others() {
     let server = Server::start(Config { max_memory: 1, ..config() });
@@ -166,7 +166,7 @@ fn a_gateway_too_many() {
     assert_eq!(server.held().parked, 0);
 }
 
-/// An address gets so many connections on a shard, and one back when one goes; others do not notice.
+/// An address gets so many connections, and one back when one goes; others do not notice.
 #[test]
 fn connections_of_one_address() {
     let server = Server::start(Config { max_connections_per_address: 2, ..config() });
@@ -186,7 +186,7 @@ fn connections_of_one_address() {
     assert!(!is_admitted(&mut from(&server, 3)));
 }
 
-/// An address gets so many new connections a second: sooner or later one is refused, meanwhile others are not, and
+/// An address gets so many new connections per second: sooner or later one is refused, meanwhile others are not, and
 /// later it is welcome again.
 #[test]
 fn new_connections_of_one_address() {
@@ -198,7 +198,7 @@ fn new_connections_of_one_address() {
 }
 
 /// The relay takes so many new connections per second, of all addresses together. The others wait in the backlog until
-/// their time has come: nobody is refused.
+/// their time has come: none is refused.
 #[test]
 fn new_connections_of_all() {
     let server = Server::start(Config { max_accepts_per_second: 5, ..config() });
@@ -213,7 +213,7 @@ fn new_connections_of_all() {
     assert_eq!(server.count(|counters| counters.refused(Refusal::TooManyConnections).value()), 0);
 }
 
-/// A shard takes so many registrations a second, of all domains together; both dialects are told when to come back,
+/// The relay takes so many registrations per second, of all domains together; both dialects are told when to come back,
 /// and their connection ends with that.
 #[test]
 fn registrations() {

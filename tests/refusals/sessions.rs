@@ -89,8 +89,8 @@ fn a_gateway_fails_unheard_and_was_the_last() {
     }
 }
 
-/// Responses that are not: for `ptth` gateways anything that is not strictly HTTP and has ambiguous framing; for classic
-/// ones, whose answers are repaired, what cannot be.
+/// Responses that are not: for `ptth` gateways anything that is not strictly HTTP and has ambiguous framing; for
+/// classic ones, whose answers are repaired, what cannot be.
 #[test]
 fn a_gateway_answers_badly() {
     let server = Server::start(config());
@@ -225,7 +225,7 @@ fn the_relay_shuts_down() {
         gateway.expect(dialect.seen(&get("/dev/"), true));
         eventually("both have a session", || server.held().sessions == 2);
         server.relay().drain();
-        // A letter overtakes none.
+        // Messages do not overtake each other.
         let _ = server.held();
         late.send("ALPN: http%2F1.1\r\n\r\n");
         late.expect(ShuttingDown.closing());

@@ -154,7 +154,7 @@ pub fn kind(wrong: &str) -> String {
     let line = wrong.lines().next().unwrap_or_default();
     let line = line.split_once("ms: ").map_or(line, |(_, what)| what);
     let line: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
-    // Whoever met with it describes himself first.
+    // The peer that it happened to describes itself first.
     let marks = ["heard : ", "request Some(): ", "request None: "];
     let what = marks.iter().filter_map(|mark| line.find(mark).map(|at| at + mark.len())).max();
     line[what.unwrap_or(0)..].chars().take(48).collect()

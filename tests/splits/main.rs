@@ -200,7 +200,7 @@ fn splits_change_nothing_with_small_buffers() {
     }
 }
 
-/// With a client that may have to be handed over first.
+/// With a client that may have to be handed off first.
 #[test]
 fn splits_change_nothing_on_two_shards() {
     for dialect in BOTH {

@@ -197,16 +197,27 @@ impl Peer {
         bytes
     }
 
+    /// Receives `n` bytes, unless the end comes before.
+    pub fn try_take(&mut self, n: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; n];
+        self.stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    }
+
+    /// The other end has ended, and nothing is left to be read.
+    pub fn is_over(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket option");
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket option");
+        match seen {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
     /// Receives a head, blank line included.
     #[track_caller]
     pub fn head(&mut self) -> String {
         self.try_head().unwrap_or_else(|got| panic!("no whole head: {got}"))
-    }
-
-    /// Receives so many bytes; `None` if the connection ends or is reset before.
-    pub fn try_take(&mut self, count: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; count];
-        self.stream.read_exact(&mut bytes).ok().map(|()| bytes)
     }
 
     /// Receives a head, or says what came instead.

@@ -38,12 +38,22 @@ impl Process {
 
     fn start(address: &str, args: &[&str]) -> Process {
         let all = [&["relay", "--listen", address, "--cores", "1"], args].concat();
-        let mut child = ringback(&all).spawn().expect("the program starts");
+        Process::become_of(ringback(&all))
+    }
+
+    /// Starts a relay by a command that becomes one, perhaps after other lines.
+    pub fn become_of(mut command: Command) -> Process {
+        let mut child = command.spawn().expect("the program starts");
         let complaints = Arc::new(Mutex::new(String::new()));
         let listening = listen(child.stderr.take().expect("a pipe"), Arc::clone(&complaints));
         let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
-        said.read_line(&mut line).expect("the relay says something");
+        while !line.contains(" listens on ") {
+            line.clear();
+            if said.read_line(&mut line).expect("the relay says something") == 0 {
+                break;
+            }
+        }
         let address = line.trim().rsplit(' ').next().and_then(|address| address.parse().ok());
         let Some(address) = address else {
             let _ = child.wait();
@@ -70,6 +80,11 @@ impl Process {
     /// Waits until it has said this on its standard error.
     pub fn await_complaint(&self, words: &str) {
         eventually(words, || self.complaints.lock().unwrap().contains(words));
+    }
+
+    /// What it has said on its standard error so far.
+    pub fn complaints(&self) -> String {
+        self.complaints.lock().unwrap().clone()
     }
 
     /// Waits until it has ended: how, and what it has said and complained.

@@ -37,7 +37,7 @@ pub enum Workload {
     Idle,
     /// A connection for each request
     Churn,
-    /// A few small requests a second on domains of their own while a fleet comes back
+    /// A few small requests per second on domains of their own while a fleet comes back
     Storm,
     /// Small requests beside --streams long transfers
     Mixed,
@@ -88,7 +88,7 @@ pub struct LoadArgs {
     /// Seconds before measuring
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
-    /// Requests a second, sent by the clock (open loop) [default: each as soon as the one before is answered]
+    /// Requests per second, sent by the clock (open loop) [default: each as soon as the one before is answered]
     #[arg(long)]
     rate: Option<f64>,
     /// How long transfers are made

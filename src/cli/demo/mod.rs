@@ -21,13 +21,13 @@ use crate::{
     relay::{Config, Relay},
 };
 
-/// Try ringback on this machine: starts a relay, a gateway and a small web service behind it.
+/// Try ringback on this machine: start a relay, a gateway and a small web service behind it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Where the relay listens; port 0 takes a free one
+    /// Address for the relay to listen on; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// The relay domain of the demo's gateway
+    /// Relay domain of the demo's gateway
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub domain: String,
 }

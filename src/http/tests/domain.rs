@@ -183,7 +183,7 @@ fn registrations_by_origin() {
     }
 }
 
-/// Origins that are none, or nobody's to register, and too many of them.
+/// Malformed origins, reserved ones, and too many of them.
 #[test]
 fn origins_that_are_refused() {
     let long = format!("https%3A%2F%2F{}", "a".repeat(256));

@@ -118,6 +118,7 @@ fn the_rest_is_refused_at_once() {
         ("\x16\x03\x01\x02", BadRequestLine),
         ("G@T", BadRequestLine),
         (" GET", BadRequestLine),
+        ("\tGET / PTTH", BadRequestLine),
         ("GET  x", BadRequestLine),
         ("GET /a b HTTP/1.1", BadRequestLine),
         ("GET / HTTQ", BadRequestLine),

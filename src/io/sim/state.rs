@@ -75,7 +75,7 @@ impl<M> State<M> {
         }
     }
 
-    /// Ends the simulation: a rule of [`super::super::Io`] was broken.
+    /// Ends the simulation: a rule of [`super::super::Engine`] or [`super::super::Calls`] was broken.
     pub(super) fn fault(&self, what: &str) -> ! {
         panic!("seed {}, {} ms: {what}", self.seed, self.now)
     }

@@ -56,7 +56,7 @@ pub struct Tuning {
     pub latency_max: usize,
     /// Longest way between two shards, in milliseconds.
     pub mail_delay_max: usize,
-    /// Most events a turn brings.
+    /// Maximum events per turn.
     pub batch_max: usize,
     /// Something that could be told is told later.
     pub withhold: u32,

@@ -1,14 +1,15 @@
-//! What a connection has sent and nobody has taken: the one owner of received bytes.
+//! What a connection has sent and the relay has not passed on: the one owner of received bytes.
 //!
-//! They stay in the pool buffers where they landed, in a chain; or, so that nobody can hold buffers that others need by
-//! being slow, they wait outside the pool, *spilled*. Never both: what comes while some are spilled joins them. Both
-//! are looked at and sent from where they are, so a byte that is here can always go on, whatever the pool has left.
+//! They stay in the pool buffers where they landed, in a *chain*; or, so that slow peers cannot hold buffers that
+//! others need, they are *spilled* to memory outside the pool. Never both: what arrives while some are spilled joins
+//! them. Either way they are read and sent from where they are, so a byte in an inbox can always go on, however short
+//! the pool is.
 use crate::{
     io::{Buf, Calls, Chain, Links},
     relay::memory::{Account, Held},
 };
 
-/// Most spills of a shard: their numbers are 16 bits.
+/// Maximum spills of a shard: their numbers are 16 bits.
 const SPILLS_MAX: usize = 1 << 16;
 
 /// Received bytes of one connection, in order. Six bytes; the bytes themselves are kept by [`Inboxes`].
@@ -22,31 +23,31 @@ pub struct Inbox {
 type SpillId = std::num::NonZeroU16;
 
 impl Inbox {
-    /// Whether nothing waits.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.chain.is_empty() && self.spilled.is_none()
     }
 
-    /// Whether bytes wait outside the pool.
+    /// Whether its bytes are outside the pool.
     pub fn is_spilled(&self) -> bool {
         self.spilled.is_some()
     }
 
-    /// Whether buffers of the pool are held.
+    /// Whether it holds buffers of the pool.
     pub fn holds_buffers(&self) -> bool {
         !self.chain.is_empty()
     }
 }
 
-/// Bytes outside the pool.
+/// Bytes of one inbox outside the pool.
 #[derive(Default)]
 struct Spill {
     bytes: Held,
-    /// How many of them are taken.
+    /// How many of them are consumed.
     taken: usize,
 }
 
-/// What all inboxes of a shard keep their bytes in.
+/// Storage for the bytes of all inboxes of a shard.
 pub struct Inboxes {
     links: Links,
     spills: Vec<Spill>,
@@ -56,12 +57,12 @@ pub struct Inboxes {
 }
 
 impl Inboxes {
-    /// For a pool of so many buffers.
+    /// Storage for a pool of so many buffers.
     pub fn new(buffers: usize, account: Account) -> Inboxes {
         Inboxes { links: Links::new(buffers), spills: Vec::new(), vacant: Vec::new(), account }
     }
 
-    /// The first bytes that wait: as many as lie side by side. Empty only if the inbox is.
+    /// The first bytes, as many as are contiguous. Empty only if the inbox is.
     #[inline]
     pub fn peek<'a>(&'a self, inbox: &Inbox, calls: &'a impl Calls) -> &'a [u8] {
         if let Some(front) = self.links.front(&inbox.chain) {
@@ -72,7 +73,7 @@ impl Inboxes {
         &spill.bytes[spill.taken..]
     }
 
-    /// Copies the first `len` bytes, which must lie side by side, behind what `held` has.
+    /// Appends the first `len` bytes, which must be contiguous, to `held`.
     pub fn copy_front(&mut self, inbox: &Inbox, len: usize, held: &mut Held, calls: &impl Calls) {
         let Inboxes { links, spills, account, .. } = self;
         let bytes = match (links.front(&inbox.chain), inbox.spilled) {
@@ -83,7 +84,7 @@ impl Inboxes {
         held.extend(account, &bytes[..len]);
     }
 
-    /// Drops the first `n` bytes, which must be there.
+    /// Drops the first `n` bytes. There must be that many.
     #[inline]
     pub fn consume(&mut self, inbox: &mut Inbox, mut n: usize, calls: &mut impl Calls) {
         while n > 0 {
@@ -121,7 +122,7 @@ impl Inboxes {
         calls.release(buf);
     }
 
-    /// Takes the bytes out of the pool. They stay where they are when there are more spills than there may be.
+    /// Moves the bytes out of the pool. They stay where they are if there are too many spills.
     pub fn spill(&mut self, inbox: &mut Inbox, calls: &mut impl Calls) {
         if inbox.chain.is_empty() {
             return;
@@ -135,7 +136,8 @@ impl Inboxes {
         inbox.spilled = Some(id);
     }
 
-    /// All bytes, removed, and how many of the first of them are taken already. Spilled ones are moved, not copied.
+    /// Removes all bytes, and returns them with the number of those at the front that are consumed already. Spilled
+    /// ones are moved, not copied.
     pub fn take_all(&mut self, inbox: &mut Inbox, calls: &mut impl Calls) -> (Vec<u8>, usize) {
         if let Some(id) = inbox.spilled {
             let spill = &mut self.spills[index(id)];
@@ -152,7 +154,7 @@ impl Inboxes {
         (bytes, 0)
     }
 
-    /// Gives bytes to an empty inbox, of which the first are taken already. False, and nothing has happened, if there
+    /// Gives bytes, of which the first `taken` are consumed already, to an empty inbox. False, without effect, if there
     /// are too many spills.
     pub fn restore(&mut self, inbox: &mut Inbox, bytes: Vec<u8>, taken: usize) -> bool {
         debug_assert!(inbox.is_empty());
@@ -175,7 +177,7 @@ impl Inboxes {
         }
     }
 
-    /// Whether at least so many buffers wait.
+    /// Whether it holds at least so many buffers.
     pub fn holds(&self, inbox: &Inbox, buffers: usize) -> bool {
         self.links.iter(&inbox.chain).nth(buffers - 1).is_some()
     }
@@ -199,7 +201,7 @@ impl Inboxes {
         self.vacant.push(id);
     }
 
-    /// Bytes that are spilled, counted anew.
+    /// Bytes that are spilled, counted one by one.
     pub fn spilled_bytes(&self) -> usize {
         self.spills.iter().map(|spill| spill.bytes.len()).sum()
     }

@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv6Addr};
 /// No slot, no domain: the end of every list.
 pub const NONE: u32 = u32::MAX;
 
-/// What a connection is, and what it is doing.
+/// What a connection is, and its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The slot is in the free list.
@@ -27,7 +27,7 @@ pub enum Role {
     Client(Client),
     /// A gateway, of some dialect.
     Gateway(Dialect, Gateway),
-    /// Everything was said; the peer's own end is awaited, what it still sends is thrown away.
+    /// It has had its last response. The peer's own end is awaited; what it still sends is thrown away.
     Lingering,
     /// Shut down; closed as soon as nothing is armed for it.
     Closing,
@@ -36,13 +36,13 @@ pub enum Role {
 /// What a client is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// From a trusted proxy, and nothing seen of it yet: it may begin with a PROXY header.
+    /// New and from a trusted proxy: it may begin with a PROXY header.
     Fresh,
     /// Between requests, or before the first: a head is awaited.
     Idle,
-    /// It has an exchange that is under way: its head is incomplete, it waits for a gateway, or is joined with one.
+    /// It has an exchange in progress: its head is incomplete, or it waits for a gateway, or it is joined with one.
     Busy,
-    /// On its way to another shard, once nothing is armed for it. `domain` holds the shard.
+    /// It leaves for another shard once nothing is armed for it. `domain` holds the shard.
     Leaving,
 }
 
@@ -53,7 +53,7 @@ pub enum Gateway {
     Parked,
     /// Joined with a client.
     Joined,
-    /// Its response ended with a full buffer: its stream is stopped, to see what is behind, before it parks again.
+    /// More bytes may follow its response: its stream is stopped, to find out before it parks again.
     Quarantined,
 }
 
@@ -82,7 +82,7 @@ bitflags! {
         const EOF = 2;
         /// The connection failed; nothing can be sent or received.
         const FAILED = 4;
-        /// There may be something to receive that has not been received.
+        /// There may be something to receive.
         const READABLE = 8;
         /// A receive found no buffer.
         const STARVED = 16;
@@ -90,23 +90,24 @@ bitflags! {
         const IN_LINE = 32;
         /// In the run queue.
         const QUEUED = 64;
-        /// A client that was handed over before, for the request at hand.
+        /// A client that was handed off already for the request at hand.
         const HANDED_OVER = 128;
-        /// Closed with a reset, so that the peer does not mistake what it has for the whole.
+        /// To be closed with a reset, so that the peer does not mistake what it has for the whole.
         const RESET = 256;
         /// A gateway that has registered before on this connection.
         const REGISTERED = 512;
-        /// Was not counted by admission, having been one too many.
+        /// Not counted by source in admission.
         const UNCOUNTED = 1024;
-        /// A client that has asked its last request, all of it. Nothing is armed for it until it has waited a while.
+        /// A client that has sent the last request on its connection, completely. Nothing is armed for it until it has
+        /// waited a while.
         const LAST = 2048;
-        /// A gateway that wants its prefix stripped.
+        /// A gateway that wants the path prefix stripped.
         const STRIP = 4096;
-        /// Its peer may keep its window closed for as long as our own timeouts allow.
+        /// The kernel's limit was raised: the peer's window may stay closed for as long as our own timeouts allow.
         const PATIENT = 8192;
         /// A classic gateway in its domain's list of those that rest between two requests of their client.
         const RESTING = 16384;
-        /// What it claims about the hops before it is believed.
+        /// Its claims about earlier hops are believed.
         const TRUSTED = 32768;
     }
 }
@@ -120,18 +121,18 @@ pub struct Conn {
     pub generation: u16,
     /// What is known about it.
     pub flags: Flags,
-    /// What it is and does.
+    /// What it is, and its state.
     pub role: Role,
     /// What is armed for it.
     pub arms: Arms,
-    /// Receives in quick succession, while not yet hot.
+    /// Number of receives in quick succession, while not yet hot.
     pub heat: u8,
-    /// Gateways that this client's request has left without an answer; for a gateway, bytes of its registration's body
-    /// that are still to come.
+    /// For a client, gateways that went away without answering its request; for a gateway, bytes of its registration's
+    /// body that are still to come.
     pub tries: u8,
     /// Whole buffers received in a row, the sign of a stream worth splicing.
     pub whole: u8,
-    /// What it has sent and nobody has taken.
+    /// What it has sent and the relay has not passed on.
     pub inbox: Inbox,
     /// Its exchange, if it has one.
     pub exchange: ExchangeId,
@@ -147,7 +148,7 @@ pub struct Conn {
     pub timer_next: u32,
     /// The tick whose bucket it is in; 0 for none.
     pub timer_at: u32,
-    /// The tick at which something is overdue; 0 for never.
+    /// The tick at which its time is up; 0 for never.
     pub deadline: u32,
     /// The tick of the last receive.
     pub active: u32,
@@ -160,11 +161,11 @@ const _: () = assert!(size_of::<Conn>() <= 72, "a parked gateway's slot must sta
 /// How receiving once went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
-    /// So many bytes joined the inbox.
+    /// This many bytes were added to the inbox.
     Bytes(usize),
-    /// Nothing is there now.
+    /// Nothing has arrived.
     Nothing,
-    /// No buffer was to be had.
+    /// No buffer was free.
     NoBuffer,
     /// The stream has ended, in order or not.
     Ended,
@@ -260,7 +261,7 @@ impl Conn {
         }
     }
 
-    /// Notes that bytes have come; `whole` if they filled all the room that there was, so that more may be there.
+    /// Notes that bytes have arrived; `whole` if they filled all the room there was, so that there may be more.
     #[inline]
     pub fn has_received(&mut self, whole: bool, tick: u32) {
         self.active = tick;
@@ -276,7 +277,7 @@ impl Conn {
         }
     }
 
-    /// Notes another address than the peer's: of whom the peer says it asks for.
+    /// Notes the address of the client that a proxy acts for.
     pub fn set_ip(&mut self, ip: IpAddr) {
         self.address = mapped(ip);
     }

@@ -3,7 +3,7 @@ use super::{Conn, Inbox, NONE, Role, mapped};
 use crate::{io::Key, relay::arena::Arena, relay::exchange::ExchangeId, transport::Transport};
 use std::net::IpAddr;
 
-/// All slots of a shard.
+/// All connection slots of a shard.
 pub struct Conns {
     slots: Arena<Conn>,
     free: u32,
@@ -52,7 +52,7 @@ impl Conns {
         transport
     }
 
-    /// The slot that a key means, if it is still in the use that the key was made in.
+    /// The slot that a key names, if it has not been freed since.
     pub fn find(&self, key: Key) -> Option<u32> {
         let conn = self.slots.get(key.slot)?;
         (conn.generation == key.generation && conn.role != Role::Free).then_some(key.slot)
@@ -73,7 +73,7 @@ impl Conns {
         self.used
     }
 
-    /// Numbers of all slots, used or not.
+    /// Numbers of all slots, in use or not.
     pub fn numbers(&self) -> std::ops::Range<u32> {
         0..self.slots.count() as u32
     }

@@ -1,32 +1,33 @@
-//! What is armed for a connection: a watch for those who rarely speak, a stream for those who do all the time, nothing
-//! for those who must wait.
+//! What is armed for a connection: a watch if it rarely sends, a stream if it sends all the time, nothing if it has to
+//! wait.
 use super::{Arms, Conn, Flags, Role};
 use crate::{
     io::{Armed, Engine, Interest, Key},
     relay::timers::{TICK_MILLIS, after, earlier, is_due},
 };
 
-/// Receives less than this apart make a connection hot; without one for twice as long it cools down.
+/// Receives less than this apart make a connection hot; without any for twice as long it cools down.
 pub const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
-/// So many of them in a row.
+/// Number of such receives in a row.
 const HEAT_NEEDED: u8 = 2;
-/// A client that has asked its last is watched, for a reset, only after as long as this: most have their answer by then.
+/// A client that has sent its last request is watched, for a reset, only after this time: most have their response by
+/// then.
 pub const LAST_TICKS: u32 = 2;
 
 /// What a connection should have armed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// It could put more bytes to use.
+    /// It could use more bytes.
     pub read: bool,
     /// It has something to send for which there was no room.
     pub write: bool,
-    /// A stream must end: its bytes pile up, or are to be spliced.
+    /// A stream must end, because its bytes pile up or are to be spliced.
     pub stop: bool,
     /// Its bytes are spliced, so a stream is of no use.
     pub bulk: bool,
 }
 
-/// Arms what is wished for and not armed yet.
+/// Arms what should be armed and is not yet.
 pub fn rearm(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
     let Some(transport) = conn.transport.as_ref() else { return };
     let socket = transport.socket();
@@ -55,7 +56,7 @@ fn watch_room(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
     }
 }
 
-/// Asks a stream to end, if there is one that was not asked yet.
+/// Cancels a stream, if there is one and it is not being cancelled yet.
 pub fn stop_stream(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
     if conn.arms & (Arms::STREAM | Arms::CANCELLING) == Arms::STREAM {
         engine.cancel(key, Armed::Stream);
@@ -63,7 +64,7 @@ pub fn stop_stream(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
     }
 }
 
-/// Asks everything that is armed to end, for a connection that leaves the shard.
+/// Cancels everything that is armed, for a connection that leaves the shard.
 pub fn stop_all(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
     stop_stream(conn, key, engine);
     if conn.arms & (Arms::READ | Arms::CANCELLING) == Arms::READ {
@@ -75,8 +76,8 @@ pub fn stop_all(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
     }
 }
 
-/// A watch has found something to receive: who is found ready again and again becomes hot, and from then on the bytes
-/// come by themselves.
+/// A watch has found something to receive. A connection to which that happens again and again becomes hot, and gets a
+/// stream.
 pub fn warm_up(conn: &mut Conn, tick: u32) {
     let quick = tick.wrapping_sub(conn.active) < HEAT_TICKS;
     conn.heat = if quick { conn.heat.saturating_add(1) } else { 0 };

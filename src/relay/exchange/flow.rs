@@ -16,7 +16,7 @@ use std::io::IoSlice;
 pub struct Flow {
     /// Where the message's body ends.
     pub body: Body,
-    /// What becomes of the first bytes of the source's inbox: already accounted for in `body`.
+    /// What to pass and drop of the first bytes of the source's inbox: already accounted for in `body`.
     pub piece: Piece,
     /// Bytes of our own that go before those: heads that did not fit the socket at once.
     pub out: Held,
@@ -30,18 +30,18 @@ pub struct Flow {
     pub bulk: bool,
     /// The sink had no room for what is pending.
     pub blocked: bool,
-    /// The last that was sent may be held back by the kernel until more is sent.
+    /// The kernel may be holding back what was sent last, until more is sent.
     pub corked: bool,
-    /// The sink has been told that no more will come.
+    /// The sink has been half-closed.
     pub ended: bool,
-    /// The sink takes no more; what comes for it is thrown away.
+    /// The sink accepts no more; bytes for it are thrown away.
     pub dead: bool,
 }
 
 /// Why a direction does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Nothing is there to be sent.
+    /// There is nothing to send.
     Idle,
     /// The sink has no room.
     Blocked,
@@ -49,20 +49,20 @@ pub enum Stop {
     Spent,
     /// The body's framing is broken.
     Broken,
-    /// The sink takes no more.
+    /// The sink accepts no more.
     Refused,
 }
 
-/// What [`Flow::drive`] came to.
+/// Result of [`Flow::drive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Whether any byte moved.
     pub moved: bool,
-    /// Why no more did.
+    /// Why it stopped.
     pub stop: Stop,
 }
 
-/// Vectors larger than this are not kept for the next exchange.
+/// Maximum capacity of a vector that is kept for the next exchange.
 pub const KEEP_BYTES: usize = 2048;
 
 impl Flow {
@@ -82,7 +82,7 @@ impl Flow {
         }
     }
 
-    /// Makes the record fit for another message. Its pipe must have been given back.
+    /// Resets the record for another message. Its pipe must have been given back.
     pub(super) fn reset(&mut self, account: &mut Account) {
         assert!(self.pipe.is_none());
         self.out.clear(account, KEEP_BYTES);
@@ -90,24 +90,24 @@ impl Flow {
         *self = Flow { out, ..Flow::new() };
     }
 
-    /// Nothing is under way: all that was taken from the source has been sent.
+    /// Whether all that was taken from the source has been sent.
     #[inline]
     pub fn is_flushed(&self) -> bool {
         self.piece.pass == 0 && self.out.is_empty() && self.piped == 0
     }
 
-    /// The message has ended and all of it has been sent.
+    /// Whether the message has ended and all of it has been sent.
     #[inline]
     pub fn is_done(&self) -> bool {
         self.body.is_done() && self.is_flushed() && self.piece.drop == 0
     }
 
-    /// Whether the source could put more bytes to use.
+    /// Whether more bytes of the source could be used.
     pub fn wants(&self, source: &Conn) -> bool {
         source.inbox.is_empty() && self.is_flushed() && !self.dead
     }
 
-    /// Moves what can be moved within the budget.
+    /// Moves as many bytes as it can within the budget.
     pub fn drive<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Progress {
         if self.dead {
             self.discard(source, desk);
@@ -124,7 +124,7 @@ impl Flow {
         self.blocked = stop == Stop::Blocked;
         match stop {
             Stop::Blocked => desk.be_patient(sink),
-            // Whatever comes next may be long in coming.
+            // The next bytes may take long.
             Stop::Idle | Stop::Spent if self.corked => {
                 self.corked = false;
                 sink.transport().push(desk.calls);
@@ -134,7 +134,7 @@ impl Flow {
         Progress { moved, stop }
     }
 
-    /// One step of it: own bytes first, then the pipe, then what was received, then more. Whether bytes were sent.
+    /// One move: our own bytes first, then the pipe, then the inbox, then receives more. Whether bytes were sent.
     #[inline]
     fn advance<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<bool, Stop> {
         if !self.out.is_empty() {
@@ -164,7 +164,7 @@ impl Flow {
         }
     }
 
-    /// Sends bytes of our own. Whatever the budget: they are few, and nothing else can go before them.
+    /// Sends bytes of our own, whatever the budget: they are few, and nothing else can go before them.
     fn send_out<C: Calls>(&mut self, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<bool, Stop> {
         let rest = &self.out[self.out_sent..];
         let whole = rest.len();
@@ -189,15 +189,18 @@ impl Flow {
         if self.piece.pass == 0 {
             desk.consume(source, std::mem::take(&mut self.piece.drop));
             if self.body.is_done() || source.inbox.is_empty() {
-                // More may be to come.
+                // There may be more.
                 return if source.inbox.is_empty() && !self.body.is_done() { Ok(false) } else { Err(Stop::Idle) };
             }
             if desk.budget.is_spent() {
                 return Err(Stop::Spent);
             }
             self.piece = self.body.next(desk.peek(source)).map_err(|_| Stop::Broken)?;
+            if matches!(self.body, Body::Chunked(_)) {
+                // Finding the framing costs about as much as passing it on.
+                desk.budget.spend(self.piece.pass + self.piece.drop);
+            }
             if self.piece.pass == 0 {
-                desk.budget.spend(self.piece.drop);
                 return Ok(false);
             }
         }
@@ -212,7 +215,7 @@ impl Flow {
         if sent < n { Err(Stop::Blocked) } else { Ok(true) }
     }
 
-    /// The sink takes no more: what it would have got next is thrown away.
+    /// The sink accepts no more: the bytes that it would have got next are thrown away.
     pub fn give_up<C: Calls>(&mut self, source: &mut Conn, desk: &mut Desk<'_, C>) {
         self.dead = true;
         self.blocked = false;

@@ -1,8 +1,8 @@
-//! One request of a client and its response, from the head's first byte until both have gone on.
+//! One request of a client and its response, from the head's first byte until both connections have gone on.
 //!
 //! A step sees the exchange, its two connections and a [`Desk`]; it moves bytes, notes what it learnt in those records,
-//! and returns an [`Outcome`]. Whatever concerns anybody else (who is freed, parked, answered, handed over) the shard
-//! does with that outcome, when the step is over.
+//! and returns an [`Outcome`]. Everything that concerns others (freeing, parking, refusing, handing off) is done by the
+//! shard, which applies that outcome after the step.
 
 pub mod flow;
 pub mod request;
@@ -25,15 +25,15 @@ use crate::{
 use bitflags::bitflags;
 use flow::{Flow, KEEP_BYTES, Stop};
 
-/// A request that leaves this many gateways without an answer is not given to yet another.
+/// A request that this many gateways have left unanswered is not given to another one.
 const TRIES_MAX: u8 = 8;
 
-/// How far an exchange is.
+/// Phase of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The record is in the free list.
     Free,
-    /// The request's head is arriving in pieces, collected in `head`.
+    /// The request's head is arriving in pieces, which are collected in `head`.
     Reading,
     /// The request's head is in `head`; no gateway has taken it yet.
     Waiting,
@@ -45,7 +45,7 @@ pub enum Phase {
     Tunnel,
     /// A classic gateway that stays joined with its client between two of the client's requests.
     Resting,
-    /// The relay's own answer did not fit the socket at once; the rest is in `down.out`.
+    /// The relay's own response did not fit the socket at once; the rest is in `down.out`.
     Parting,
 }
 
@@ -70,9 +70,9 @@ bitflags! {
         const HTTP10 = 8;
         /// The request asks to switch protocols.
         const UPGRADE = 16;
-        /// Some byte of the response has come.
+        /// A byte of the response has arrived.
         const HEARD = 32;
-        /// The head that is kept came whole, from another shard.
+        /// The kept head is complete: it came from another shard.
         const WHOLE = 64;
     }
 }
@@ -84,15 +84,15 @@ pub struct Exchange {
     pub client: u32,
     /// The gateway's slot, or [`NONE`].
     pub gateway: u32,
-    /// Which use of the record this is.
+    /// Generation: which use of the record this is.
     pub generation: u16,
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
     /// The request's method.
     pub method: Method,
     /// What is known about it.
     pub traits: Traits,
-    /// Bytes of `head` or `reply`, whichever is collected, at which parsing them again is worth it.
+    /// Length of `head` or `reply`, whichever is being collected, at which parsing it again is worth it.
     pub parse_at: u32,
     /// Client to gateway.
     pub up: Flow,
@@ -106,33 +106,33 @@ pub struct Exchange {
 
 const _: () = assert!(size_of::<Exchange>() <= 256, "an exchange's record must stay within its budget");
 
-/// What a step came to.
+/// Outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It goes on when something happens.
+    /// It goes on when an event comes.
     Pending,
-    /// The budget is used up; it goes on by itself.
+    /// The budget is used up; it goes on in a later turn.
     Spent,
-    /// The response has been passed on, whole.
+    /// The response has been passed on completely.
     Done(After),
-    /// The client gets this answer instead of a response; the gateway is closed.
+    /// The client gets this refusal instead of a response; the gateway is closed.
     Refuse(Refusal),
-    /// The gateway has ended unheard: the request may go to another one.
+    /// The gateway has ended without a byte of a response: the request may go to another one.
     Retry,
-    /// What was passed on cannot be taken back: both sides must see that it is not whole.
+    /// A response that was begun cannot be completed: both sides must see that it is not whole.
     Abort,
-    /// Both have said everything, or the client has gone: both are closed in order.
+    /// Both have finished, or the client has gone: both are closed in order.
     Over,
 }
 
-/// What becomes of the two when a response has been passed on.
+/// What becomes of both connections when a response has been passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct After {
-    /// The client may ask again.
+    /// The client may send another request.
     pub keep_client: bool,
     /// The gateway may be used again.
     pub keep_gateway: bool,
-    /// Something may be behind the response that only the end of the gateway's stream can show.
+    /// More bytes may follow the response; only the end of the gateway's stream will tell.
     pub unsure: bool,
 }
 
@@ -153,7 +153,7 @@ impl Exchange {
         }
     }
 
-    /// Makes the record fit for the client's next request.
+    /// Resets the record for the client's next request.
     pub fn reset(&mut self, account: &mut Account) {
         self.up.reset(account);
         self.down.reset(account);
@@ -164,7 +164,7 @@ impl Exchange {
         self.traits = Traits::empty();
     }
 
-    /// Makes the record fit for sending the same request, whose head is kept, again.
+    /// Resets the record for sending the same request, whose head is kept, again.
     pub fn restart(&mut self, account: &mut Account) {
         let head = std::mem::take(&mut self.head);
         self.reset(account);
@@ -188,7 +188,7 @@ impl Exchange {
         self.is(Traits::REPEATABLE) && client.tries < TRIES_MAX
     }
 
-    /// What the client gets when its gateway's connection has failed it.
+    /// The outcome when the gateway's connection has ended too early.
     fn failure(&self, client: &Conn) -> Outcome {
         match () {
             _ if !self.is(Traits::HEARD) && self.may_retry(client) => Outcome::Retry,
@@ -197,7 +197,7 @@ impl Exchange {
         }
     }
 
-    /// The exchange has made progress: its time begins anew.
+    /// Notes progress: the exchange's deadline is set anew.
     pub fn touch<C>(&self, client: &mut Conn, desk: &Desk<'_, C>) {
         let span = match self.phase {
             Phase::Tunnel => desk.times.tunnel_idle,
@@ -303,7 +303,7 @@ fn look_at_client<C: Calls>(x: &Exchange, client: &mut Conn, desk: &mut Desk<'_,
     }
 }
 
-/// What follows from either side's end, and from the response's.
+/// The outcome that follows from either side's end, or the response's.
 fn ends<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, desk: &mut Desk<'_, C>) -> Outcome {
     if client.is(Flags::FAILED) {
         return Outcome::Abort;
@@ -323,10 +323,11 @@ fn ends<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, desk:
     Outcome::Pending
 }
 
-/// The gateway has ended, and all that it said has been passed on.
+/// The gateway has ended, and all that it sent has been passed on.
 fn gateway_gone<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, desk: &mut Desk<'_, C>) -> Outcome {
     // A device that answers without reading the request and closes resets its connection with that, and is still
-    // delivered whole. A reset that sending met is reported only there; the receiving side then ends as if in order.
+    // delivered whole. A reset that a send ran into is reported only there; the receiving side then ends as if in
+    // order.
     let forgiven = gateway.dialect().is_some_and(|dialect| dialect.traits().may_end_by_reset);
     let failed = (gateway.is(Flags::FAILED) || x.up.dead) && !forgiven;
     match x.phase {
@@ -369,8 +370,8 @@ fn client_finished<C: Calls>(x: &mut Exchange, gateway: &mut Conn, desk: &mut De
     if tunnel { tunnel_end(x) } else { Outcome::Pending }
 }
 
-/// Whether a client that has sent its whole request and finished counts as gone: nothing but its FIN tells a client
-/// that has given up from one that only half-closes.
+/// Whether a client that has sent its whole request and a FIN counts as gone. The FIN alone does not tell a client that
+/// has gone from one that only half-closes.
 fn is_gone(x: &Exchange, policy: GoneClients, demand: bool) -> bool {
     match policy {
         GoneClients::Never => false,
@@ -379,19 +380,19 @@ fn is_gone(x: &Exchange, policy: GoneClients, demand: bool) -> bool {
     }
 }
 
-/// A tunnel is over when both sides have finished, or when one has and the other takes no more.
+/// A tunnel is over when both sides have finished, or when one has and the other accepts no more.
 fn tunnel_end(x: &Exchange) -> Outcome {
     if x.down.ended && (x.up.ended || x.up.dead) { Outcome::Over } else { Outcome::Pending }
 }
 
-/// The response has been passed on: who may be used again?
+/// The response has been passed on: decides which of the connections may be used again.
 fn finish<C: Calls>(x: &mut Exchange, client: &Conn, gateway: &mut Conn, desk: &mut Desk<'_, C>) -> After {
     let sent_all = x.up.is_done();
     let keep_client = x.is(Traits::KEEP_CLIENT) && sent_all && !desk.ending && !client.is(Flags::FAILED);
     let mut unsure = false;
     if x.is(Traits::KEEP_GATEWAY) && gateway.is(Flags::READABLE) && !gateway.has_ended() {
-        // What the gateway sent behind its response must be found before the next request goes out, or it would be
-        // taken for the answer. Where a stream may still bring it, no look can tell before that has ended.
+        // Bytes that the gateway sent behind its response must be found before the next request goes out, or they would
+        // be taken for its response. If a stream may still bring some, that is not known before it has ended.
         match gateway.arms.contains(Arms::STREAM) {
             true => unsure = true,
             false if desk.fill(gateway) == Filled::NoBuffer => gateway.flags.insert(Flags::FAILED),

@@ -1,4 +1,4 @@
-//! A request goes to its gateway: its head around the original bytes, with the first of its body, in one send.
+//! Sends a request to its gateway: its head, around the original bytes, and the beginning of its body in one send.
 use super::{Exchange, Phase, Traits};
 use crate::{
     http::{
@@ -17,9 +17,9 @@ use crate::{
 /// Where a request's head is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// At the front of the client's inbox, side by side.
+    /// At the front of the client's inbox, contiguous.
     Front,
-    /// In its exchange's `head`; what follows it is at the front of the inbox.
+    /// In its exchange's `head`; the bytes behind it are at the front of the inbox.
     Kept,
 }
 
@@ -29,20 +29,20 @@ pub struct Request {
     pub head: RequestHead,
     pub named: Named,
     pub at: At,
-    /// The body's framing behind its first bytes.
+    /// The body's framing, behind the first bytes of the body.
     pub body: Body,
-    /// What becomes of those.
+    /// What to pass and drop of those first bytes.
     pub first: Piece,
 }
 
 impl Request {
-    /// The bytes of its head, with whatever lies behind it there.
+    /// The bytes of its head, and those behind it in the same place.
     pub fn bytes<'a, C: Calls>(&self, x: &'a Exchange, client: &Conn, desk: &'a Desk<'_, C>) -> &'a [u8] {
         bytes(self.at, x, client, desk)
     }
 }
 
-/// The bytes of a head, with whatever lies behind it there.
+/// The bytes of a head, and those behind it in the same place.
 pub fn bytes<'a, C: Calls>(at: At, x: &'a Exchange, client: &Conn, desk: &'a Desk<'_, C>) -> &'a [u8] {
     match at {
         At::Kept => &x.head,
@@ -50,14 +50,15 @@ pub fn bytes<'a, C: Calls>(at: At, x: &'a Exchange, client: &Conn, desk: &'a Des
     }
 }
 
-/// Names the domain, and looks at the first bytes of the body: bad framing is refused before a byte of the request
-/// reaches a gateway.
+/// Finds the domain, unless it is given, and checks the first bytes of the body: bad framing is refused before a byte of
+/// the request reaches a gateway.
 ///
 /// # Errors
-/// What the client is told instead.
+/// The client's refusal.
 pub fn examine<C: Calls>(
     head: RequestHead,
     at: At,
+    named: Option<Named>,
     x: Option<&Exchange>,
     client: &Conn,
     desk: &Desk<'_, C>,
@@ -67,16 +68,19 @@ pub fn examine<C: Calls>(
         (At::Kept, Some(x)) => (&*x.head, front),
         _ => (front, &front[usize::from(head.len)..]),
     };
-    let named = domain::of(bytes, &head, &desk.config.hostnames)?;
-    // All that is there must be in order, though only its first piece goes with the head.
+    let named = match named {
+        Some(named) => named,
+        None => domain::of(bytes, &head, &desk.config.hostnames)?,
+    };
+    // All that has arrived must be valid, though only its first piece is sent with the head.
     head.body.clone().take(behind)?;
     let mut body = head.body;
     let first = body.next(behind)?;
     Ok(Request { head, named, at, body, first })
 }
 
-/// Sends a request's head to a gateway, with the first of its body. False if the gateway takes nothing: then nothing
-/// has happened.
+/// Sends a request's head to a gateway, with the beginning of its body. False, without effect, if the gateway's
+/// connection cannot send.
 pub fn begin<C: Calls>(
     x: &mut Exchange,
     request: &Request,
@@ -112,7 +116,7 @@ pub fn begin<C: Calls>(
     true
 }
 
-/// A gateway has taken a request.
+/// Notes that a gateway has taken a request.
 fn asked<C: Calls>(
     x: &mut Exchange,
     request: &Request,

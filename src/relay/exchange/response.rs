@@ -1,4 +1,4 @@
-//! A response's head comes back from the gateway and goes on to the client, with the first of its body.
+//! Passes a response's head from the gateway to the client, with the beginning of its body.
 use super::{Exchange, Outcome, Phase, Traits};
 use crate::{
     http::{
@@ -16,12 +16,15 @@ use crate::{
     },
 };
 
-/// What reading one response head came to.
+/// A sloppy answer up to this long is looked at with every piece that comes.
+const EAGER_BYTES: usize = 1024;
+
+/// Result of reading one response head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// A head was passed on, or left out; the phase says what comes next.
     Passed,
-    /// It is not there yet.
+    /// It has not arrived completely.
     Incomplete,
     /// The budget is used up.
     Spent,
@@ -44,7 +47,9 @@ pub(super) fn read<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut 
     let at = if x.reply.is_empty() { At::Front } else { At::Kept };
     let before = x.reply.len();
     if at == At::Kept {
-        let worth_it = may_parse(&mut x.parse_at, &x.reply, front);
+        // A sloppy answer's body may begin in what has no line end; where it goes on for long, its lines are waited for.
+        let eager = is_sloppy(gateway) && before + front_len <= EAGER_BYTES;
+        let worth_it = may_parse(&mut x.parse_at, &x.reply, front) || eager;
         desk.inboxes.copy_front(&gateway.inbox, front_len, &mut x.reply, desk.calls);
         if !worth_it && x.reply.len() <= max {
             desk.consume(gateway, front_len);
@@ -96,8 +101,8 @@ pub(super) fn read<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut 
     }
 }
 
-/// A sloppy answer goes on with a head of ours, and with its end both connections end. `before` bytes of it were taken
-/// out of the inbox before the latest came.
+/// Passes on a repaired response, with a head of ours; both connections end with it. `before` bytes of it were taken
+/// out of the inbox before the latest arrived.
 fn pass_repaired<C: Calls>(
     x: &mut Exchange,
     repaired: Repaired,
@@ -110,7 +115,7 @@ fn pass_repaired<C: Calls>(
     let account = &mut desk.inboxes.account;
     x.down.out.extend(account, &head);
     if body == Body::UntilClose && len < before {
-        // The body has begun in what was taken for another header line.
+        // The body began in what was taken for another header line.
         let begun = x.reply[len..before].to_vec();
         x.down.out.extend(account, &begun);
     }
@@ -121,8 +126,8 @@ fn pass_repaired<C: Calls>(
     if x.method == Method::Connect && (200..300).contains(&status) {
         begin_tunnel(x);
     } else {
-        // The device gets the rest of this request and no more: what a shared proxy pipelines behind it may be for
-        // somebody else.
+        // The device gets the rest of this request and no more: what a proxy pipelines behind it may be another
+        // user's.
         x.phase = Phase::Answering;
     }
     x.touch(client, desk);
@@ -134,12 +139,12 @@ fn is_sloppy(gateway: &Conn) -> bool {
 }
 
 fn bad(x: &Exchange) -> Outcome {
-    // Behind an interim head that is not all sent an answer of ours would be taken for its rest.
+    // Behind an interim head that is not sent completely, our own response would be taken for its rest.
     if x.down.is_flushed() { Outcome::Refuse(Refusal::GatewayBadResponse) } else { Outcome::Abort }
 }
 
-/// A classic gateway does not speak HTTP, and whoever runs the relay wants what it says to be passed on as it comes,
-/// until either side closes.
+/// A classic gateway does not answer in HTTP, and the operator wants its bytes passed on as they are until either side
+/// closes.
 fn turn_opaque<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &mut Desk<'_, C>) -> Read {
     let reply = x.reply.take(&mut desk.inboxes.account);
     x.down.out.extend(&mut desk.inboxes.account, &reply);
@@ -148,8 +153,8 @@ fn turn_opaque<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &mut Desk<'_
     if x.is(Traits::UPGRADE) || x.method == Method::Connect {
         begin_tunnel(x);
     } else {
-        // The device gets the rest of this request and no more: what a shared proxy pipelines behind it may be for
-        // somebody else.
+        // The device gets the rest of this request and no more: what a proxy pipelines behind it may be another
+        // user's.
         x.phase = Phase::Answering;
     }
     x.touch(client, desk);
@@ -162,7 +167,7 @@ fn begin_tunnel(x: &mut Exchange) {
     x.down.body = Body::UntilClose;
 }
 
-/// Passes a response head to the client, with the first of its body.
+/// Passes a response head to the client, with the beginning of its body.
 fn pass<C: Calls>(
     x: &mut Exchange,
     head: &ResponseHead,
@@ -211,14 +216,14 @@ fn pass<C: Calls>(
     Read::Passed
 }
 
-/// Whether a tunnel was asked for and is not had. What the client sent ahead of it is no request, whatever it looks like
-/// (RFC 9931 §8): nothing behind it on this connection is looked at.
+/// Whether the gateway declines a tunnel. What the client sent ahead for the tunnel is no request, whatever it looks
+/// like (RFC 9931 §8), so nothing more is read from this connection.
 fn is_declined(x: &Exchange, head: &ResponseHead) -> bool {
     let asked_for = x.is(Traits::UPGRADE) || x.method == Method::Connect;
     asked_for && head.status >= 200 && !(x.method == Method::Connect && head.status < 300)
 }
 
-/// Sends a response head and the first of its body. False if the client takes nothing more.
+/// Sends a response head and the beginning of its body. False if the client's connection cannot send.
 #[allow(clippy::too_many_arguments)]
 fn emit<C: Calls>(
     x: &mut Exchange,

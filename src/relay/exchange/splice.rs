@@ -1,4 +1,4 @@
-//! Bulk bytes through a pipe, unseen: from socket to pipe to socket, and across the boundaries of chunks.
+//! Bulk bytes by splice: from socket to pipe to socket, and across the boundaries of chunks.
 use super::flow::{Flow, Stop};
 use crate::{
     http::Body,
@@ -10,16 +10,17 @@ use crate::{
 };
 use std::io::IoSlice;
 
-/// Whole buffers in a row that show a stream worth splicing, when its length is not known.
+/// Number of whole buffers in a row after which a stream of unknown length is spliced.
 const WHOLE_READS_OF_A_STREAM: u8 = 3;
-/// A splice that moves less than this shows that a stream has dried up.
+/// A splice of a stream of unknown length that moves less than this is the last.
 const DRY: usize = 4096;
-/// Chunks with less than this to go are received: what stands between them would cost more than splicing saves.
+/// Chunks with less than this to go are received: handling the bytes between chunks would cost more than splicing
+/// saves.
 const CHUNK_MIN: u64 = 16 << 10;
 /// What is received where one spliced chunk ends and the next begins: its line end and the next one's size, and
 /// little of its data.
 const BOUNDARY_BYTES: usize = 64;
-/// Most bytes asked for in one splice; a pipe holds no more.
+/// Maximum bytes of one splice; a pipe holds no more.
 const SPLICE_MAX: usize = 1 << 20;
 
 fn chunk_min<C>(desk: &Desk<'_, C>) -> u64 {
@@ -54,7 +55,7 @@ pub(super) fn advance<C: Calls>(
         flow.bulk = true;
         source.flags.remove(Flags::HOT);
     }
-    // A stream that is being stopped still delivers, and what it delivers comes first.
+    // A stream that is being stopped still delivers bytes, and they come first.
     if source.arms.intersects(Arms::STREAM | Arms::READ) || !source.is(Flags::READABLE) {
         return Err(Stop::Idle);
     }
@@ -73,7 +74,7 @@ pub(super) fn advance<C: Calls>(
     }
     let max = usize::try_from(flow.body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
     let moved = fill(flow, source, desk, max)?;
-    // Only if the source has as much as was asked for is more known to be there.
+    // More is known to follow only if the source had as much as was asked for.
     let more = moved == max && !flow.body.is_done();
     let sent = drain(flow, sink, desk, more)?;
     if moved < DRY && flow.body == Body::UntilClose {
@@ -82,7 +83,7 @@ pub(super) fn advance<C: Calls>(
     Ok(sent)
 }
 
-/// Fills the pipe from the source. How many bytes it got.
+/// Fills the pipe from the source. Returns how many bytes it got.
 fn fill<C: Calls>(flow: &mut Flow, source: &mut Conn, desk: &mut Desk<'_, C>, max: usize) -> Result<usize, Stop> {
     let Some(pipe) = &flow.pipe else { return Err(Stop::Idle) };
     match source.transport().splice_in(desk.calls, pipe, max) {
@@ -108,7 +109,7 @@ fn fill<C: Calls>(flow: &mut Flow, source: &mut Conn, desk: &mut Desk<'_, C>, ma
     }
 }
 
-/// Empties the pipe into the sink. `more` if other bytes are known to follow at once.
+/// Empties the pipe into the sink. `more` if further bytes are known to follow at once.
 pub(super) fn drain<C: Calls>(
     flow: &mut Flow,
     sink: &mut Conn,
@@ -169,11 +170,11 @@ fn cross_boundary<C: Calls>(
         flow.stop_splicing(source, desk);
         return Ok(false);
     }
-    // The next data are fetched before the boundary goes out, so that it need not travel alone.
+    // The next data are fetched before the boundary is sent, so that it need not be sent alone.
     flow.body = body;
     if source.is(Flags::READABLE) && !desk.budget.is_spent() {
         let max = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
-        // Whatever it came to is noted in the flow and the source.
+        // The result is noted in the flow and the source.
         let _ = fill(flow, source, desk, max);
     }
     let bytes = desk.calls.bytes(&buf);

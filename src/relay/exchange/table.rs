@@ -2,12 +2,12 @@
 use super::{Exchange, Phase};
 use crate::relay::{arena::Arena, conn::NONE, memory::Account};
 
-/// Names an exchange: its record's number, and which use of it. A record that is used again has another name, so that
-/// nothing kept from before can reach it.
+/// Identifies an exchange by its record's number and generation. A record that is used again has another id, so ids
+/// kept from an earlier use cannot reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeId(u32);
 
-/// Bits of the number; the others are the generation.
+/// Bits of the number; the other bits are the generation.
 const INDEX_BITS: u32 = 22;
 const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 const GENERATION_MASK: u16 = (1 << (32 - INDEX_BITS)) - 1;
@@ -35,15 +35,15 @@ impl ExchangeId {
 pub struct Exchanges {
     records: Arena<Exchange>,
     free: Vec<u32>,
-    /// Ended in this turn: used again from the next on.
+    /// Records that have ended in this turn, to be used again from the next one on.
     ended: Vec<u32>,
 }
 
-/// So many free records keep their vectors' memory for the next exchanges.
+/// Number of free records that keep their vectors' memory for the next exchanges.
 const WARM: usize = 512;
 
 impl Exchanges {
-    /// A record for a client. `None` when there are as many as numbers reach.
+    /// A record for a client. `None` if all numbers are in use.
     pub fn insert(&mut self, client: u32) -> Option<ExchangeId> {
         let index = match self.free.pop() {
             Some(index) => index,
@@ -79,17 +79,17 @@ impl Exchanges {
         self.ended.push(id.index());
     }
 
-    /// Makes the records that have ended fit to be used again. Called between two turns.
+    /// Frees the records that have ended. Called between two turns.
     pub fn reap(&mut self) {
         while let Some(index) = self.ended.pop() {
             let x = &mut self.records[index];
-            // The last generation of the last number would look like none.
+            // The last generation of the last number would equal `NONE`.
             x.generation = (x.generation + 1) & GENERATION_MASK;
             self.free.push(index);
         }
     }
 
-    /// Exchanges under way.
+    /// Exchanges in progress.
     pub fn used(&self) -> usize {
         self.records.count() - self.free.len() - self.ended.len()
     }

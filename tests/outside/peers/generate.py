@@ -1,6 +1,6 @@
 """Requests and responses, most of them with one or two oddities: valid ones, doubtful ones, malformed ones.
 
-The same seed gives the same messages. What stands in a body is itself a message, so that whoever ends a body in the
+The same seed gives the same messages. What stands in a body is itself a message, so that a reader that ends a body in the
 wrong place says so by answering it, or by taking it for an answer.
 """
 import random

@@ -2,6 +2,7 @@
 
 Every case has a domain, a gateway and a client of its own, so that none can touch another.
 """
+import contextlib
 import re
 import select
 import socket
@@ -198,7 +199,9 @@ def response(address, dialect, case, silence=SILENCE):
                     gateway.send(marker if marked else case.raw)
                     sent = time.monotonic()
                     if not marked and case.closes:
-                        gateway.stream.shutdown(socket.SHUT_WR)
+                        # The relay may have ended the connection already.
+                        with contextlib.suppress(OSError):
+                            gateway.stream.shutdown(socket.SHUT_WR)
             if client in ready:
                 part = receive(client)
                 told += part

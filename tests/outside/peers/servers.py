@@ -223,7 +223,7 @@ def judge(seen, framed, mark):
                 return f"reads another length ({said['bytes']}, not {framed})"
         if number == 0 and status < 400 and not said:
             return f"answers {status}"
-    # Whoever has refused may leave it at that.
+    # A server that has refused need not answer any more.
     if framed is None or seen.closed or refused:
         return None
     if not seen.responses:

@@ -1,0 +1,99 @@
+//! Who is not let in costs the relay next to nothing.
+use crate::support::{peers::*, *};
+use ringback::relay::Config;
+use std::{
+    io::ErrorKind,
+    net::{Ipv6Addr, SocketAddr},
+    thread,
+};
+
+/// Of a burst of a thousand connections, when ten a second are let in, hardly any is open in the relay at any time: the
+/// others wait in the backlog. With two shards no more are.
+#[test]
+fn a_burst_beyond_the_rate() {
+    const RATE: u32 = 10;
+    const BURST: usize = 1000;
+    for config in [config(), two_shards()] {
+        let server = Server::start(Config { max_accepts_per_second: RATE, ..config });
+        let mut most = 0;
+        let mut burst = Vec::new();
+        for _ in 0..BURST {
+            burst.push(server.connect());
+            most = most.max(server.relay().connections());
+        }
+        let accepted = || server.count(|counters| counters.accepted.value());
+        // A second's worth at once, and some of the next two seconds.
+        while accepted() < u64::from(RATE) * 2 + 5 {
+            most = most.max(server.relay().connections());
+            thread::yield_now();
+        }
+        assert!(most <= 10 * RATE as usize, "{most} connections at a time");
+    }
+}
+
+/// The limit of a source is its IPv6 network's: addresses of one machine's loopback are one source, whichever shard.
+#[test]
+fn connections_of_an_ipv6_network() {
+    let any = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    match std::net::TcpListener::bind(any) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => return eprintln!("no IPv6 here"),
+        _ => {}
+    }
+    let server = Server::start(Config { listen: vec![any], max_connections_per_address: 4, ..two_shards() });
+    let mut clients: Vec<Peer> = (0..40).map(|_| server.connect()).collect();
+    let mut admitted = 0;
+    for client in &mut clients {
+        client.try_send(get("/nobody/") + "\r\n");
+        admitted += usize::from(client.try_head().is_ok_and(|head| head.starts_with("HTTP/1.1 504")));
+    }
+    assert_eq!(admitted, 4);
+}
+
+/// More streams than the kernel has buffers for at first: it is given more, and after that hardly one of them finds none.
+#[test]
+fn more_streams_than_buffers_in_the_ring() {
+    use crate::{scene::connect, support::process::Process};
+    const TUNNELS: usize = 600;
+    const ROUNDS: usize = 12;
+    let relay = Process::relay(&["--buffers", "4096"]);
+    let mut tunnels: Vec<(Peer, Peer)> = (0..TUNNELS)
+        .map(|n| {
+            let mut gateway = relay.connect();
+            gateway.send(ptth_get(&format!("dev{n}"), ""));
+            gateway.expect(PTTH_101);
+            let mut client = relay.connect();
+            client.send(connect(&format!("dev{n}")));
+            gateway.head();
+            gateway.send("HTTP/1.1 200 OK\r\n\r\n");
+            client.expect("HTTP/1.1 200 OK\r\n\r\n");
+            for _ in 0..20 {
+                client.send("warm");
+                gateway.expect("warm");
+            }
+            (client, gateway)
+        })
+        .collect();
+    for _ in 0..ROUNDS {
+        relay.signal(rustix::process::Signal::STOP);
+        for (client, _) in &mut tunnels {
+            client.send("all at once");
+        }
+        relay.signal(rustix::process::Signal::CONT);
+        for (_, gateway) in &mut tunnels {
+            gateway.expect("all at once");
+        }
+    }
+    relay.signal(rustix::process::Signal::USR1);
+    relay.await_complaint(" starved=");
+    relay.await_complaint(" spliced=");
+    let report = relay.complaints();
+    let starved: usize = number(&report, " starved=");
+    let streaming: usize = number(&report, " streaming=");
+    eprintln!("{streaming} stream, {starved} found no buffer");
+    assert!(starved <= 2 * TUNNELS, "{starved} of {} receives found no buffer", TUNNELS * ROUNDS);
+}
+
+fn number(report: &str, name: &str) -> usize {
+    let (_, rest) = report.split_once(name).expect("it is reported");
+    rest.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+}

@@ -1,0 +1,87 @@
+//! A relay that cannot start, or cannot go on, as a whole: it ends as a whole, and says why.
+use crate::support::{
+    peers::*,
+    process::{Process, Watchdog},
+    *,
+};
+use ringback::relay::{Config, Relay, StartError};
+use rustix::process::Signal;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::{
+    collections::BTreeMap,
+    env,
+    net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    thread,
+};
+
+/// What tells this test binary to become `ringback`, with these arguments.
+const BECOME: &str = "RINGBACK_TEST_FRAIL";
+
+/// A ring's turn that submits so many entries is refused by the kernel.
+const REFUSED_FROM: u64 = 60;
+
+/// Not a test by itself: becomes `ringback` whose rings fail once they have much to do.
+#[test]
+fn become_frail() {
+    let Ok(arguments) = env::var(BECOME) else { return };
+    let much = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, REFUSED_FROM).expect("a condition");
+    let rules = BTreeMap::from([(libc::SYS_io_uring_enter, vec![SeccompRule::new(vec![much]).expect("a rule")])]);
+    let architecture: TargetArch = env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let forbidden = SeccompAction::Errno(libc::EPERM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, forbidden, architecture).expect("a filter");
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).expect("a program")).expect("the kernel has seccomp");
+    let error = Command::new(env!("CARGO_BIN_EXE_ringback")).args(arguments.split(' ')).env_remove(BECOME).exec();
+    panic!("cannot become ringback: {error}");
+}
+
+/// The kernel refuses one of two rings a turn: the process ends, as failed, and its message names the ring. Whoever was
+/// connected to the other shard does not stay with half a relay.
+#[test]
+fn a_ring_that_fails_ends_the_process() {
+    let _watchdog = Watchdog::watch();
+    let cpus = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(2);
+    let mut command = Command::new(env::current_exe().expect("a path"));
+    command
+        .args(["--exact", "rings::become_frail", "--nocapture", "--quiet"])
+        .env(BECOME, format!("relay --listen 127.0.0.1:0 --cores {cpus}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let relay = Process::become_of(command);
+    let mut gateways = Vec::new();
+    // All at once, so that each ring that gets enough of them has much to do in one turn.
+    relay.signal(Signal::STOP);
+    for _ in 0..400 {
+        let mut gateway = relay.connect();
+        gateway.send(ptth_get("dev", ""));
+        gateways.push(gateway);
+    }
+    relay.signal(Signal::CONT);
+    for gateway in &mut gateways {
+        gateway.until_gone();
+    }
+    let (status, _, complaints) = relay.ends();
+    assert_eq!(status.code(), Some(1), "{complaints}");
+    assert!(complaints.contains("io_uring of shard"), "{complaints}");
+}
+
+/// A relay one of whose CPUs cannot be pinned does not start, and says which; the shards that could have started are
+/// gone, so that the address is free for the next.
+#[test]
+fn a_cpu_that_cannot_be_pinned() {
+    let address = free_address();
+    for cores in [vec![0, 5000], vec![5000, 0], vec![0, 0, 0, 5000]] {
+        let wrong = Relay::start(Config { listen: vec![address], cores, ..config() });
+        assert!(matches!(wrong, Err(StartError::Pin(5000, _))), "{:?}", wrong.err());
+        let server = Server::start(Config { listen: vec![address], ..config() });
+        let _gateway = server.ptth("dev");
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
