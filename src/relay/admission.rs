@@ -81,7 +81,8 @@ const ANSWERS_PER_SECOND: u32 = 10;
 pub struct Admission {
     connections: AtomicUsize,
     connections_max: usize,
-    accepts: Mutex<Rate>,
+    /// None without a limit: then no accept takes a lock that all shards share.
+    accepts: Option<Mutex<Rate>>,
     registrations: Mutex<Rate>,
     answers: Mutex<Rate>,
     per_source: u32,
@@ -111,7 +112,7 @@ impl Admission {
         Admission {
             connections: AtomicUsize::new(0),
             connections_max: config.max_connections,
-            accepts: rate(config.max_accepts_per_second),
+            accepts: (config.max_accepts_per_second != 0).then(|| rate(config.max_accepts_per_second)),
             registrations: rate(config.max_registrations_per_second),
             answers: rate(ANSWERS_PER_SECOND),
             per_source: config.max_connections_per_address,
@@ -139,7 +140,7 @@ impl Admission {
         if self.connections_max != 0 && total > self.connections_max {
             return Err(Denied::Total);
         }
-        if !locked(&self.accepts).allow(tick) {
+        if self.accepts.as_ref().is_some_and(|accepts| !locked(accepts).allow(tick)) {
             return Err(Denied::Rate);
         }
         if is_proxy || !self.by_source() {
@@ -204,7 +205,7 @@ impl Admission {
             let wait = locked(&self.answers).wait(tick);
             return (wait > 0).then_some(wait);
         }
-        let wait = locked(&self.accepts).wait(tick);
+        let wait = locked(self.accepts.as_ref()?).wait(tick);
         (wait > 0).then_some(wait)
     }
 

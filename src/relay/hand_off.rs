@@ -5,11 +5,7 @@ use super::{
     message::{DomainName, HandOff, Message},
     tables::{End, Tables},
 };
-use crate::{
-    http::Refusal,
-    io::{Calls, Engine},
-    transport::Transport,
-};
+use crate::{http::Refusal, io::Engine};
 use std::{io::IoSlice, mem::ManuallyDrop};
 
 impl<E: Engine<Mail = Message>> Tables<E> {
@@ -102,11 +98,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// Ends a client that no shard can serve any more, with an answer as far as there is room for one.
     fn turn_away(&mut self, hand_off: HandOff) {
         let HandOff { transport, address, counted, .. } = hand_off;
-        let transport = ManuallyDrop::into_inner(transport);
+        let mut transport = ManuallyDrop::into_inner(transport);
         self.counters.refused(Refusal::ShuttingDown).bump();
         let calls = self.engine.calls();
-        let Transport::Plain(socket) = &transport;
-        let _ = calls.send(socket, &[IoSlice::new(Refusal::ShuttingDown.closing())], false);
+        let _ = transport.send(calls, &[IoSlice::new(Refusal::ShuttingDown.closing())], false);
         transport.close(calls);
         self.shared.admission.release(&mapped(address), counted);
     }
