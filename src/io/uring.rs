@@ -15,6 +15,7 @@ use rustix::{
 use std::{
     io,
     os::fd::AsRawFd,
+    ptr,
     time::{Duration, Instant},
 };
 
@@ -48,7 +49,7 @@ const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
 /// Maximum completions that one turn takes; the others are ready for the next.
 const BATCH: usize = 1024;
 
-/// Ends of multishot accepts that one batch brings at most: a listener's accept is armed once at a time, and again only
+/// Ends of accepts that one batch brings at most: a listener's accept is armed once at a time, and again only
 /// after the batch.
 const ENDED_MAX: usize = 64;
 
@@ -91,13 +92,13 @@ pub(super) fn build_ring(sq_entries: u32, cq_entries: u32) -> io::Result<(IoUrin
     Ok((plain.build(sq_entries)?, Mode::Plain))
 }
 
-/// A listener and its multishot accept.
+/// A listener and its accept.
 struct Listener {
     socket: OwnedFd,
     accept: Accept,
 }
 
-/// State of a listener's multishot accept.
+/// State of a listener's accept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Idle,
@@ -115,6 +116,8 @@ pub struct Uring<M> {
     kernel: Kernel,
     listeners: Vec<Listener>,
     accepting: bool,
+    /// Whether each accept operation takes one connection only.
+    one_by_one: bool,
     mailbox: Mailbox<M>,
     /// A submission that the kernel refused for good; the next turn reports it.
     broken: Option<io::Error>,
@@ -142,6 +145,7 @@ impl<M> Uring<M> {
             kernel: Kernel { pool, pipes },
             listeners,
             accepting: true,
+            one_by_one: false,
             mailbox,
             broken: None,
             epoch,
@@ -151,6 +155,12 @@ impl<M> Uring<M> {
         };
         uring.arm_wake();
         Ok(uring)
+    }
+
+    /// Accepts one connection of each listener per turn at most. A multishot accept takes the whole backlog at once,
+    /// which is too many where their rate is limited. To be called before the first accept.
+    pub fn accept_one_by_one(&mut self) {
+        self.one_by_one = true;
     }
 
     /// The flags that the kernel accepted.
@@ -184,7 +194,10 @@ impl<M> Uring<M> {
 
     fn arm_accept(&mut self, listener: usize) {
         let fd = types::Fd(self.listeners[listener].socket.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd).flags(SOCK_FLAGS).build();
+        let entry = match self.one_by_one {
+            true => opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).flags(SOCK_FLAGS).build(),
+            false => opcode::AcceptMulti::new(fd).flags(SOCK_FLAGS).build(),
+        };
         self.push(entry.user_data(OP_ACCEPT << 48 | listener as u64));
     }
 
@@ -231,7 +244,7 @@ impl<M> Uring<M> {
         }
     }
 
-    /// A multishot accept is not armed any more.
+    /// A listener's accept is not armed any more.
     fn accept_ended(&mut self, listener: usize, result: i32, events: &mut Vec<Event<M>>) {
         let Some(state) = self.listeners.get_mut(listener).map(|listener| &mut listener.accept) else { return };
         match *state {
@@ -240,9 +253,12 @@ impl<M> Uring<M> {
                 *state = Accept::Armed;
                 self.arm_accept(listener);
             }
-            Accept::Idle | Accept::Armed => {
+            // It took the one that it was armed for, or a full completion queue ended it.
+            Accept::Armed if result >= 0 => self.arm_accept(listener),
+            Accept::Idle => debug_assert!(false, "an accept that was not armed has ended"),
+            Accept::Armed => {
                 *state = Accept::Idle;
-                let errno = if result >= 0 { Errno::AGAIN } else { Errno::from_raw_os_error(-result) };
+                let errno = Errno::from_raw_os_error(-result);
                 events.push(Event::AcceptFailed { listener, error: errno.into() });
             }
         }

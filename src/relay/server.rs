@@ -311,7 +311,7 @@ impl Seat {
         let engine = probe::pin(cpu)
             .map_err(|error| StartError::Pin(cpu, error))
             .and_then(|()| Uring::new(sizes, listeners, mailbox, epoch).map_err(|error| StartError::Ring(cpu, error)));
-        let uring = match engine {
+        let mut uring = match engine {
             Ok(uring) => uring,
             Err(error) => {
                 // This one hears of no end; the others must not wait for it.
@@ -322,6 +322,9 @@ impl Seat {
             }
         };
         let mode = uring.mode();
+        if config.max_accepts_per_second != 0 {
+            uring.accept_one_by_one();
+        }
         let mut shard = Shard::new(uring, config, number, count, shared, counters);
         let _ = ready.send(Ok(mode));
         // While it is held, nobody learns that another shard will never say that it is ready.
