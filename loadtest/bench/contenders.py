@@ -29,6 +29,8 @@ class Bench:
 
     def __init__(self):
         self.ringback, self.loadtest = machine.build()
+        # The relay under test; an older build, in a comparison with one.
+        self.relay_program = self.ringback
         self.relay_args = shlex.split(os.environ.get("RINGBACK_RELAY_ARGS", ""))
 
     def origin(self, stack, cpus=REST_CPU, nice=0):
@@ -43,7 +45,7 @@ class Bench:
         """Our relay, one shard for each of `cpus`."""
         cores = [cpus] if isinstance(cpus, int) else list(cpus)
         port = free_port()
-        command = [self.ringback, "relay", "--listen", f"127.0.0.1:{port}",
+        command = [self.relay_program, "relay", "--listen", f"127.0.0.1:{port}",
                    "--cores", ",".join(map(str, cores)) if len(cores) > 1 else f"{cores[0]}-{cores[0]}",
                    *self.relay_args]
         # Not pinned from outside: the relay pins its own shards.
@@ -70,9 +72,11 @@ class Bench:
 class Ringback:
     """Our relay and a fleet."""
 
-    def __init__(self, dialect):
+    def __init__(self, dialect, program=None):
         self.dialect = dialect
-        self.label = f"ringback, {dialect}"
+        # Another build of it, if not the one of this checkout.
+        self.program = program
+        self.label = f"{program.name if program else 'ringback'}, {dialect}"
 
     @contextlib.contextmanager
     def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, bulk=0, nice=0, **_):

@@ -91,7 +91,7 @@ def parked(bench, _contender, _seconds, gateways=PARKED):
 
 def idle_clients(bench, contender, _seconds, clients=PARKED):
     """Kept-alive clients that have asked once and now keep silent."""
-    if contender is not who.PTTH:
+    if not isinstance(contender, who.Ringback):
         # They open a connection to the origin for each client that asks, and have no more open files than we.
         clients //= 3
     with contender.running(bench, gateways=64) as setup:

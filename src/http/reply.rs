@@ -15,6 +15,9 @@ pub struct Asked {
     pub upgrade: bool,
     /// Whether the client speaks HTTP/1.0.
     pub http10: bool,
+    /// Whether the client is a front proxy. Some (nginx 1.22) take an interim response other than 100 for the
+    /// final one, and the final one for the response to the next request, which may be another user's.
+    pub proxy: bool,
     /// How the gateway speaks.
     pub dialect: Dialect,
     /// Whether the client's connection may be kept behind the response, as far as is known without it.
@@ -26,7 +29,7 @@ pub struct Asked {
 pub enum Then {
     /// Another response to the same request; this one is interim.
     Another,
-    /// The same, but the client does not know interim responses: this one is not for it (RFC 9110 §15.2).
+    /// The same, but this one is not for the client: it does not know interim responses (RFC 9110 §15.2).
     AnotherUnseen,
     /// The body, and with it the exchange ends.
     Body,
@@ -74,7 +77,7 @@ impl Reply {
         let classic = asked.dialect == Dialect::Classic;
         let then = match head.status {
             _ if is_tunnel(asked.method, head.status) => Then::Tunnel,
-            100..200 if asked.http10 => Then::AnotherUnseen,
+            100..200 if asked.http10 || (asked.proxy && head.status != 100) => Then::AnotherUnseen,
             100..200 => Then::Another,
             _ => Then::Body,
         };

@@ -102,6 +102,8 @@ struct Listener {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accept {
     Idle,
+    /// To be armed when the next turn begins: the shard may still pause it before.
+    Due,
     Armed,
     /// It is being cancelled.
     Pausing,
@@ -249,13 +251,10 @@ impl<M> Uring<M> {
         let Some(state) = self.listeners.get_mut(listener).map(|listener| &mut listener.accept) else { return };
         match *state {
             Accept::Pausing => *state = Accept::Idle,
-            Accept::Resuming => {
-                *state = Accept::Armed;
-                self.arm_accept(listener);
-            }
+            Accept::Resuming => *state = Accept::Due,
             // It took the one that it was armed for, or a full completion queue ended it.
-            Accept::Armed if result >= 0 => self.arm_accept(listener),
-            Accept::Idle => debug_assert!(false, "an accept that was not armed has ended"),
+            Accept::Armed if result >= 0 => *state = Accept::Due,
+            Accept::Idle | Accept::Due => debug_assert!(false, "an accept that was not armed has ended"),
             Accept::Armed => {
                 *state = Accept::Idle;
                 let errno = Errno::from_raw_os_error(-result);
@@ -316,6 +315,12 @@ impl<M> Engine for Uring<M> {
     }
 
     fn turn(&mut self, until: Option<Millis>, events: &mut Vec<Event<M>>) -> io::Result<()> {
+        for listener in 0..self.listeners.len() {
+            if self.listeners[listener].accept == Accept::Due {
+                self.listeners[listener].accept = Accept::Armed;
+                self.arm_accept(listener);
+            }
+        }
         self.kernel.pool.publish();
         let outcome = match until {
             None => self.ring.submit_and_wait(1),
@@ -346,13 +351,11 @@ impl<M> Engine for Uring<M> {
         if !self.accepting {
             return;
         }
-        match self.listeners[listener].accept {
-            Accept::Idle => {
-                self.listeners[listener].accept = Accept::Armed;
-                self.arm_accept(listener);
-            }
-            Accept::Pausing => self.listeners[listener].accept = Accept::Resuming,
-            Accept::Armed | Accept::Resuming => {}
+        let state = &mut self.listeners[listener].accept;
+        match *state {
+            Accept::Idle => *state = Accept::Due,
+            Accept::Pausing => *state = Accept::Resuming,
+            Accept::Due | Accept::Armed | Accept::Resuming => {}
         }
     }
 
@@ -363,6 +366,7 @@ impl<M> Engine for Uring<M> {
                 let entry = opcode::AsyncCancel::new(OP_ACCEPT << 48 | listener as u64).build();
                 self.push(entry.user_data(OP_CANCEL << 48));
             }
+            Accept::Due => self.listeners[listener].accept = Accept::Idle,
             Accept::Resuming => self.listeners[listener].accept = Accept::Pausing,
             Accept::Idle | Accept::Pausing => {}
         }

@@ -112,7 +112,7 @@ pub struct Config {
     pub max_memory: u64,
     /// Maximum bytes of a response's head; at most 65,535.
     pub max_response_head_bytes: u32,
-    /// Maximum header fields of a response's head.
+    /// Maximum header fields of a response's head; at most 512.
     pub max_response_headers: usize,
     /// Pass responses of classic gateways that are not HTTP through as they are, until either side closes.
     pub opaque_answers: bool,
@@ -195,6 +195,12 @@ pub enum Invalid {
     /// Spans inside a head are 16 bits.
     #[error("--max-head-bytes {0} is out of range: give 256 to 65535")]
     HeadBytes(u32),
+    /// As for requests.
+    #[error("--max-response-head-bytes {0} is out of range: give 256 to 65535")]
+    ResponseHeadBytes(u32),
+    /// Its array of fields is on the stack.
+    #[error("--max-response-headers {0} is out of range: give 1 to 512")]
+    ResponseHeaders(usize),
     /// Too small for a head, or too large for 32-bit offsets.
     #[error("--buffer-size {0} is out of range: give 1K to 16M")]
     BufferSize(u32),
@@ -241,6 +247,12 @@ impl Config {
         }
         if !(1..=128).contains(&self.max_headers) {
             return Err(Invalid::Headers(self.max_headers));
+        }
+        if !(256..=65_535).contains(&self.max_response_head_bytes) {
+            return Err(Invalid::ResponseHeadBytes(self.max_response_head_bytes));
+        }
+        if !(1..=512).contains(&self.max_response_headers) {
+            return Err(Invalid::ResponseHeaders(self.max_response_headers));
         }
         if !(1..=70).contains(&self.classic_poll_interval.as_secs()) {
             return Err(Invalid::ParkTime(self.classic_poll_interval));

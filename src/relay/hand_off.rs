@@ -56,7 +56,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         // Without its transport: the connection goes on elsewhere.
         self.give_up_slot(slot);
         if let Err(Message::Client(hand_off)) = self.engine.mail(shard, Message::Client(Box::new(hand_off))) {
-            self.turn_away(*hand_off);
+            self.turn_away(*hand_off, Refusal::ShuttingDown);
         }
     }
 
@@ -70,8 +70,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// A client arrives from another shard.
     pub fn arrived(&mut self, hand_off: HandOff) {
-        if self.end == End::Stopping || self.inboxes.account.is_full() {
-            return self.turn_away(hand_off);
+        if self.end == End::Stopping {
+            return self.turn_away(hand_off, Refusal::ShuttingDown);
+        }
+        if self.inboxes.account.is_full() {
+            self.counters.over_memory.bump();
+            return self.turn_away(hand_off, Refusal::MemoryFull);
         }
         let HandOff { transport, address, head, input, taken, eof, trusted, counted, tries, give_up } = hand_off;
         let slot = self.conns.insert(Some(ManuallyDrop::into_inner(transport)), address, self.tick);
@@ -95,13 +99,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.wake(slot);
     }
 
-    /// Ends a client that no shard can serve any more, with an answer as far as there is room for one.
-    fn turn_away(&mut self, hand_off: HandOff) {
+    /// Ends a client that arrives where it cannot be served, with an answer as far as there is room for one.
+    fn turn_away(&mut self, hand_off: HandOff, refusal: Refusal) {
         let HandOff { transport, address, counted, .. } = hand_off;
         let mut transport = ManuallyDrop::into_inner(transport);
-        self.counters.refused(Refusal::ShuttingDown).bump();
+        self.counters.refused(refusal).bump();
         let calls = self.engine.calls();
-        let _ = transport.send(calls, &[IoSlice::new(Refusal::ShuttingDown.closing())], false);
+        let _ = transport.send(calls, &[IoSlice::new(refusal.closing())], false);
         transport.close(calls);
         self.shared.admission.release(&mapped(address), counted);
     }

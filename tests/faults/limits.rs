@@ -18,7 +18,7 @@ fn a_burst_beyond_the_rate() {
         let mut most = 0;
         let mut burst = Vec::new();
         for _ in 0..BURST {
-            burst.push(server.connect());
+            burst.push(server.try_connect());
             most = most.max(server.relay().connections());
         }
         let accepted = || server.count(|counters| counters.accepted.value());
@@ -40,7 +40,7 @@ fn connections_of_an_ipv6_network() {
         _ => {}
     }
     let server = Server::start(Config { listen: vec![any], max_connections_per_address: 4, ..two_shards() });
-    let mut clients: Vec<Peer> = (0..40).map(|_| server.connect()).collect();
+    let mut clients: Vec<Peer> = (0..40).filter_map(|_| server.try_connect()).collect();
     let mut admitted = 0;
     for client in &mut clients {
         client.try_send(get("/nobody/") + "\r\n");

@@ -1,5 +1,6 @@
 //! What clients get of responses that cannot go on as they are.
 use crate::support::{peers::*, *};
+use ringback::relay::Config;
 
 /// A request, a response to it, and what the client gets; the client's connection is kept, or not.
 #[track_caller]
@@ -51,6 +52,17 @@ fn one_length_and_whole_line_ends() {
         ] {
             check(&server, dialect, GET, response, expected, true);
         }
+    }
+}
+
+/// A front proxy that is trusted gets 100 and no other interim response: nginx takes those for the final one.
+#[test]
+fn proxies_get_no_hints() {
+    let server = Server::start(Config { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..config() });
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let rest = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    for dialect in BOTH {
+        check(&server, dialect, GET, &format!("{hint}{rest}"), rest, true);
     }
 }
 

@@ -65,6 +65,15 @@ impl Server {
         Peer::connect(self.address())
     }
 
+    /// A connection that the relay may refuse with a reset, perhaps before the kernel has said here that it is open.
+    pub fn try_connect(&self) -> Option<Peer> {
+        match TcpStream::connect(self.address()) {
+            Ok(stream) => Some(Peer::new(stream)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("the relay accepts: {error}"),
+        }
+    }
+
     /// A counter's sum over the shards.
     pub fn count(&self, counter: impl Fn(&Counters) -> u64) -> u64 {
         self.relay.counters().iter().map(|counters| counter(counters)).sum()

@@ -2,8 +2,14 @@ use crate::http::reply::{Asked, Then};
 use crate::http::{Body, Dialect, Method, Parse, Parts, RESPONSE_HEADERS_MAX, Reply, ResponseHead, response};
 use proptest::prelude::*;
 
-const GET: Asked =
-    Asked { method: Method::Get, upgrade: false, http10: false, dialect: Dialect::Ptth, keep_client: true };
+const GET: Asked = Asked {
+    method: Method::Get,
+    upgrade: false,
+    http10: false,
+    proxy: false,
+    dialect: Dialect::Ptth,
+    keep_client: true,
+};
 const CLASSIC: Asked = Asked { dialect: Dialect::Classic, ..GET };
 const HTTP10: Asked = Asked { http10: true, keep_client: false, ..GET };
 
@@ -74,6 +80,9 @@ fn what_follows() {
     let interim = "103 X\r\nLink: a\r\n";
     assert_eq!(check(&GET, interim, interim).then, Then::Another);
     assert_eq!(check(&HTTP10, interim, interim).then, Then::AnotherUnseen);
+    let proxy = Asked { proxy: true, ..GET };
+    assert_eq!(check(&proxy, interim, interim).then, Then::AnotherUnseen);
+    assert_eq!(check(&proxy, "100 Continue\r\n", "100 Continue\r\n").then, Then::Another);
     let switch = "101 X\r\nConnection: upgrade\r\nUpgrade: a\r\nKeep-Alive: b\r\n";
     let asked = Asked { upgrade: true, ..GET };
     assert_eq!(check(&asked, switch, switch).then, Then::Tunnel);
@@ -210,6 +219,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     let method = prop::sample::select(vec![Method::Get, Method::Head, Method::Connect]);
     let dialect = prop::sample::select(vec![Dialect::Classic, Dialect::Ptth]);
     (method, any::<bool>(), dialect, any::<bool>()).prop_map(|(method, http10, dialect, keep_client)| Asked {
+        proxy: false,
         method,
         upgrade: true,
         http10,

@@ -124,8 +124,8 @@ impl Flow {
         self.blocked = stop == Stop::Blocked;
         match stop {
             Stop::Blocked => desk.be_patient(sink),
-            // The next bytes may take long.
-            Stop::Idle | Stop::Spent if self.corked => {
+            // The next bytes may take long. If only the budget is used up, they come in the next turn.
+            Stop::Idle if self.corked => {
                 self.corked = false;
                 sink.transport().push(desk.calls);
             }
@@ -141,7 +141,8 @@ impl Flow {
             return self.send_out(sink, desk);
         }
         if self.piped > 0 {
-            return splice::drain(self, sink, desk, false);
+            let more = splice::is_between_chunks(self, source);
+            return splice::drain(self, sink, desk, more);
         }
         if !source.inbox.is_empty() {
             return self.send_received(source, sink, desk);

@@ -10,7 +10,7 @@ use crate::{
     io::Calls,
     relay::{
         client::may_parse,
-        conn::{Conn, Filled},
+        conn::{Conn, Filled, Flags},
         desk::Desk,
         exchange::request::At,
     },
@@ -181,6 +181,7 @@ fn pass<C: Calls>(
         method: x.method,
         upgrade: x.is(Traits::UPGRADE),
         http10: x.is(Traits::HTTP10),
+        proxy: client.is(Flags::TRUSTED),
         dialect,
         keep_client: x.is(Traits::KEEP_CLIENT) && !desk.ending && !is_declined(x, head),
     };

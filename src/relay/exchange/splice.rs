@@ -76,6 +76,7 @@ pub(super) fn advance<C: Calls>(
     let moved = fill(flow, source, desk, max)?;
     // More is known to follow only if the source had as much as was asked for.
     let more = moved == max && !flow.body.is_done();
+    desk.budget.spend(moved);
     let sent = drain(flow, sink, desk, more)?;
     if moved < DRY && flow.body == Body::UntilClose {
         flow.stop_splicing(source, desk);
@@ -91,7 +92,6 @@ fn fill<C: Calls>(flow: &mut Flow, source: &mut Conn, desk: &mut Desk<'_, C>, ma
             source.active = desk.tick;
             flow.body.skip(moved as u64);
             flow.piped += moved as u32;
-            desk.budget.spend(moved);
             Ok(moved)
         }
         Spliced::Blocked => {
@@ -133,6 +133,12 @@ pub(super) fn drain<C: Calls>(
     Ok(moved)
 }
 
+/// Whether the source has sent a chunk completely and probably the beginning of the next one: it could be received
+/// without waiting, so far.
+pub(super) fn is_between_chunks(flow: &Flow, source: &Conn) -> bool {
+    flow.bulk && flow.body.opaque() == 0 && !flow.body.is_done() && source.is(Flags::READABLE)
+}
+
 /// From one chunk to the next.
 fn cross_boundary<C: Calls>(
     flow: &mut Flow,
@@ -160,23 +166,27 @@ fn cross_boundary<C: Calls>(
         }
     };
     source.has_received(buf.len() == BOUNDARY_BYTES, desk.tick);
-    desk.budget.spend(buf.len());
+    let received = buf.len();
     let mut body = flow.body;
     let bytes = desk.calls.bytes(&buf);
     let passes = body.next(bytes).is_ok_and(|piece| piece.pass == bytes.len());
     if !passes || body.opaque() < chunk_min(desk) {
         // The end, an error, something to leave out, or small chunks: back to buffers, these bytes first.
+        desk.budget.spend(received);
         desk.inboxes.append(&mut source.inbox, buf, desk.calls);
         flow.stop_splicing(source, desk);
         return Ok(false);
     }
     // The next data are fetched before the boundary is sent, so that it need not be sent alone.
     flow.body = body;
-    if source.is(Flags::READABLE) && !desk.budget.is_spent() {
-        let max = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
-        // The result is noted in the flow and the source.
-        let _ = fill(flow, source, desk, max);
-    }
+    let max = usize::try_from(body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
+    // If none could be fetched, that is noted in the flow and the source.
+    let moved = match source.is(Flags::READABLE) {
+        true => fill(flow, source, desk, max).unwrap_or(0),
+        false => 0,
+    };
+    // Crossing a boundary is one operation, although it takes three calls: chunks are sent as often as whole bodies.
+    desk.budget.spend(received + moved);
     let bytes = desk.calls.bytes(&buf);
     let len = bytes.len();
     let sent = sink.transport().send(&*desk.calls, &[IoSlice::new(bytes)], flow.piped > 0);
