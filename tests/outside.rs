@@ -139,7 +139,7 @@ fn variants(path: &str, name: &str) -> Vec<String> {
 fn the_life_of_a_connection_has_all_states() {
     let document = read("docs/life-of-a-connection.md");
     let of_connections = ["Role", "Client", "Gateway"].map(|name| variants("src/relay/conn/mod.rs", name));
-    let states = [of_connections.concat(), variants("src/relay/exchange/mod.rs", "Phase")].concat();
+    let states = [of_connections.concat(), variants("src/relay/exchange/record.rs", "Phase")].concat();
     assert!(states.len() > 15, "{states:?}");
     for state in states {
         assert!(document.contains(&format!("`{state}`")), "docs/life-of-a-connection.md does not describe {state}");

@@ -3,7 +3,8 @@
 //! Calls go one way, down this list:
 //!
 //! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies the outcomes of steps.
-//! - [`pairing`]: clients and gateways of a domain find each other, across shards, too.
+//! - [`registration`], [`pairing`], [`hand_off`]: gateways join; clients and gateways of a domain find each other,
+//!   across shards, too.
 //! - [`tables`]: everything that a shard owns, and the changes that concern more than one owner.
 //! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
 //!   and return an outcome; they cannot free, park or hand off anything.
@@ -32,6 +33,7 @@ mod registration;
 mod routing;
 pub mod server;
 pub mod shard;
+mod shared;
 mod tables;
 pub mod timers;
 
