@@ -4,7 +4,8 @@
 //! and returns an [`Outcome`]. Everything that concerns others (freeing, parking, refusing, handing off) is done by the
 //! shard, which applies that outcome after the step.
 
-pub mod flow;
+mod direction;
+mod flow;
 mod id;
 mod record;
 pub mod request;
@@ -25,7 +26,7 @@ use crate::{
     http::{Body, Refusal},
     io::Calls,
 };
-use flow::Stop;
+use direction::Stop;
 
 /// A request that this many gateways have left unanswered is not given to another one.
 const TRIES_MAX: u8 = 8;

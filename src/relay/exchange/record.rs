@@ -1,5 +1,5 @@
 //! An exchange's record, and what a step may say of it.
-use super::flow::{Flow, KEEP_BYTES};
+use super::direction::{Flow, KEEP_BYTES};
 use crate::{
     http::{Method, Refusal},
     relay::{
