@@ -212,3 +212,15 @@ fn the_rooms_are_there() {
         );
     }
 }
+
+/// No files of the relay call each other, neither two nor a ring of more: a script reads that from the sources.
+#[test]
+fn calls_go_one_way() {
+    let script = root().join("scripts/lib/rings.py");
+    let output = match Command::new("python3").arg(&script).output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: {} needs python3: {error}", script.display()),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "files that call each other:\n{said}{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,6 +1,6 @@
 //! The relay: one shard per core, and the threads that they run on.
 //!
-//! Calls go one way, down this list:
+//! Calls go one way, down this list, and `scripts/lib/rings.py` checks that no file uses one that uses it:
 //!
 //! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies the outcomes of steps.
 //! - [`registration`], [`pairing`], [`hand_off`]: gateways join; clients and gateways of a domain find each other,
