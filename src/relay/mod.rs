@@ -3,7 +3,7 @@
 //! Calls go one way, down this list, and `scripts/lib/rings.py` checks that no file uses one that uses it:
 //!
 //! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies the outcomes of steps.
-//! - [`registration`], [`pairing`], [`hand_off`]: gateways join; clients and gateways of a domain find each other,
+//! - [`registration`], [`claim`], [`pairing`], [`hand_off`]: gateways join; clients and gateways of a domain find each other,
 //!   across shards, too.
 //! - [`tables`]: everything that a shard owns, and the changes that concern more than one owner.
 //! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
@@ -13,7 +13,9 @@
 //!   of one thing.
 
 pub mod admission;
+mod aliases;
 mod arena;
+mod claim;
 mod client;
 pub mod config;
 pub mod conn;

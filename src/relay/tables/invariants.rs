@@ -23,6 +23,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if held != self.inboxes.account.held() {
             return Some(format!("{held} bytes are held, {} on the account", self.inboxes.account.held()));
         }
+        if let Some(wrong) = self.park.fault() {
+            return Some(wrong.to_owned());
+        }
         self.conns.numbers().find_map(|slot| {
             let conn = &self.conns[slot];
             let wrong = self.inboxes.fault(&conn.inbox).or_else(|| self.forgotten(slot));

@@ -5,6 +5,7 @@ use crate::{
     io::Engine,
     relay::{
         conn::{Flags, Gateway, NONE, Role},
+        directory::Directory,
         exchange::ExchangeId,
         gateway::Dialect,
         message::{DomainName, Message, others},
@@ -14,15 +15,20 @@ use crate::{
 };
 
 impl<E: Engine<Mail = Message>> Tables<E> {
-    /// A gateway's connection joins its domain.
+    /// Tells the directory something of each of a domain's names.
+    #[inline]
+    fn tell(&self, domain: u32, tell: impl Fn(&Directory, u64)) {
+        let directory = &self.shared.directory;
+        tell(directory, self.park[domain].hash);
+        self.park.further(domain).iter().for_each(|name| tell(directory, name.hash));
+    }
+
+    /// A gateway's connection, which the directory has enlisted under all names of its domain, joins it.
     pub fn join(&mut self, gateway: u32, domain: u32) {
-        let record = &mut self.park[domain];
         self.conns[gateway].domain = domain;
-        let hash = record.hash;
-        if record.gain() {
-            self.shared.directory.gain(hash, self.number);
+        if self.park[domain].gain() {
+            self.tell(domain, |directory, hash| directory.gain(hash, self.number));
         }
-        self.shared.directory.count(hash, 1);
     }
 
     /// A gateway's connection leaves its domain. The domain is remembered for a while: the gateway may come back.
@@ -35,7 +41,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if matches!(self.conns[gateway].role, Role::Gateway(_, Gateway::Parked)) {
             self.park[domain].parked.unlink(&mut self.conns, gateway);
         }
-        self.shared.directory.count(self.park[domain].hash, -1);
+        self.tell(domain, Directory::discharge);
         if self.park[domain].lose(self.tick) {
             self.lost_domains.push_back((self.tick, domain));
         }
@@ -91,7 +97,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             false => self.park[domain].waiting.push_back(&mut self.conns, slot),
         }
         if alone {
-            self.shared.directory.wait(self.park[domain].hash, self.number);
+            self.tell(domain, |directory, hash| directory.wait(hash, self.number));
         }
         alone
     }
@@ -101,7 +107,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let domain = std::mem::replace(&mut self.conns[slot].domain, NONE);
         self.park[domain].waiting.unlink(&mut self.conns, slot);
         if self.park[domain].waiting.is_empty() {
-            self.shared.directory.wait_no_more(self.park[domain].hash, self.number);
+            self.tell(domain, |directory, hash| directory.wait_no_more(hash, self.number));
             self.empty_domains.push(domain);
         }
     }
@@ -111,10 +117,38 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.empty_domains.push(domain);
     }
 
-    /// A domain's name and hash, for another shard.
+    /// Remembers a domain without gateways, as one that had some until now.
+    pub fn remember(&mut self, domain: u32) {
+        if !self.park[domain].is_listed() {
+            self.tell(domain, |directory, hash| directory.gain(hash, self.number));
+        }
+        self.park[domain].remember_from(self.tick);
+        self.lost_domains.push_back((self.tick, domain));
+    }
+
+    /// A domain's first name and its hash, for another shard.
     pub fn name_of(&self, domain: u32) -> DomainName {
         let domain = &self.park[domain];
         DomainName { hash: domain.hash, name: domain.name().into() }
+    }
+
+    /// A shard where clients wait for a domain, and by which of its names; shards and names take turns.
+    pub fn wanted_elsewhere(&mut self, domain: u32) -> Option<(usize, DomainName)> {
+        let names = 1 + self.park.further(domain).len();
+        let first = self.choices as usize;
+        (0..names).find_map(|turn| {
+            let nth = if names == 1 { 0 } else { (first + turn) % names };
+            let hash = match nth.checked_sub(1) {
+                None => self.park[domain].hash,
+                Some(nth) => self.park.further(domain)[nth].hash,
+            };
+            let shard = self.waits_elsewhere(hash, 0)?;
+            let name = match nth.checked_sub(1) {
+                None => self.name_of(domain),
+                Some(nth) => self.park.further(domain)[nth].clone(),
+            };
+            Some((shard, name))
+        })
     }
 
     /// A shard, other than those that have `passed`, where clients wait for a domain; they take turns.
@@ -137,13 +171,11 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             if !self.park.contains(domain) || self.park[domain].gone_since() != Some(lost) {
                 continue;
             }
-            let record = &mut self.park[domain];
-            if record.waiting.is_empty() {
-                self.shared.directory.lose(record.hash, self.number);
+            if self.park[domain].waiting.is_empty() {
+                self.tell(domain, |directory, hash| directory.lose(hash, self.number));
                 self.park.remove(domain);
             } else {
-                record.remember_from(self.tick);
-                self.lost_domains.push_back((self.tick, domain));
+                self.remember(domain);
             }
         }
     }
