@@ -139,7 +139,7 @@ fn variants(path: &str, name: &str) -> Vec<String> {
 fn the_life_of_a_connection_has_all_states() {
     let document = read("docs/life-of-a-connection.md");
     let of_connections = ["Role", "Client", "Gateway"].map(|name| variants("src/relay/conn/mod.rs", name));
-    let states = [of_connections.concat(), variants("src/relay/exchange/mod.rs", "Phase")].concat();
+    let states = [of_connections.concat(), variants("src/relay/exchange/record.rs", "Phase")].concat();
     assert!(states.len() > 15, "{states:?}");
     for state in states {
         assert!(document.contains(&format!("`{state}`")), "docs/life-of-a-connection.md does not describe {state}");
@@ -211,4 +211,16 @@ fn the_rooms_are_there() {
             "docs/architecture.md does not name {file}"
         );
     }
+}
+
+/// No files of the relay call each other, neither two nor a ring of more: a script reads that from the sources.
+#[test]
+fn calls_go_one_way() {
+    let script = root().join("scripts/lib/rings.py");
+    let output = match Command::new("python3").arg(&script).output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: {} needs python3: {error}", script.display()),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "files that call each other:\n{said}{}", String::from_utf8_lossy(&output.stderr));
 }

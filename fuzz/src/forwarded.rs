@@ -149,6 +149,7 @@ pub fn reply(data: &[u8]) {
         method,
         upgrade: choice & 4 != 0,
         http10: choice & 8 != 0,
+        proxy: choice & 64 != 0,
         dialect: if choice & 16 != 0 { Dialect::Classic } else { Dialect::Ptth },
         keep_client: choice & 32 != 0,
     };

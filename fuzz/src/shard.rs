@@ -24,9 +24,11 @@ const STEPS_MAX: usize = 400;
 const AT_REST_WITHIN: Millis = 15 * 60 * 1000;
 
 /// What gateways say first.
-const REGISTRATIONS: [&[u8]; 2] = [
+const REGISTRATIONS: [&[u8]; 4] = [
     b"GET /d HTTP/1.1\r\nHost: r\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n",
     b"POST /d HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: r\r\n\r\n",
+    b"GET /.well-known/ptth/https%3A%2F%2Fd,https%3A%2F%2Fe/ HTTP/1.1\r\nHost: r\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n",
+    b"POST /.well-known/ptth/https%3A%2F%2Ff,https%3A%2F%2Fe/ HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: r\r\n\r\n",
 ];
 /// What they say then, besides bodies.
 const RESPONSES: [&[u8]; 8] = [
@@ -40,7 +42,7 @@ const RESPONSES: [&[u8]; 8] = [
     b"HTTP/1.1 204 No Content\r\n\r\n",
 ];
 /// What clients say, besides bodies.
-const REQUESTS: [&[u8]; 9] = [
+const REQUESTS: [&[u8]; 10] = [
     b"GET /d/ HTTP/1.1\r\nHost: r\r\n\r\n",
     b"GET /nobody/ HTTP/1.1\r\nHost: r\r\n\r\n",
     b"POST /d/ HTTP/1.1\r\nHost: r\r\nContent-Length: 40\r\n\r\n",
@@ -50,6 +52,7 @@ const REQUESTS: [&[u8]; 9] = [
     b"GET /d/ HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     b"HEAD /d/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"GET /d/ HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n",
+    b"GET /e/ HTTP/1.1\r\nHost: r\r\n\r\n",
 ];
 /// Parts of bodies.
 const BODIES: [&[u8]; 5] = [

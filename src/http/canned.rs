@@ -247,6 +247,9 @@ refusals! {
         "The request names no relay domain", "put it first in the path or in the host name";
     HeadTimeout "408 Request Timeout" "head-timeout"
         "The head of the request did not arrive in time", "send it at once";
+    OriginsOverlap "409 Conflict" "origins-overlap"
+        "Other connections have registered some of these domains without the others, or with more",
+        "register the same list on all connections";
     LengthForClassic "413 Content Too Large" "length-for-classic"
         "The body is longer than the 2147483647 bytes that this gateway can count", "send it in parts";
     DomainTooLong "414 URI Too Long" "domain-too-long"

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod forward;
 pub mod framing;
 pub mod parts;
+pub mod pieces;
 pub mod proxy_protocol;
 pub mod registration;
 pub mod repair;

@@ -18,7 +18,11 @@ struct Entry {
     waiting: ShardSet,
     /// Gateways' connections on all shards.
     gateways: u32,
+    /// Which set of names they registered it in; 0 for it alone.
+    set: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() <= 32, "a domain's entry must stay within its budget");
 
 /// Number of locks, so that a storm of registrations does not queue for a single one.
 const PARTS: usize = 16;
@@ -75,9 +79,31 @@ impl Directory {
         self.change(hash, |entry| entry.holders &= !(1 << shard));
     }
 
-    /// Counts a domain's gateways on all shards.
-    pub fn count(&self, hash: u64, change: i32) {
-        self.change(hash, |entry| entry.gateways = entry.gateways.saturating_add_signed(change));
+    /// The number of a set of names that are registered together, by its names in one order.
+    pub fn set_number<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> u32 {
+        let names: Vec<&[u8]> = names.collect();
+        // Two sets get the same number once in four billion; both then have gateways of the names that they share, on
+        // different shards. 0 is not for sets.
+        (self.keys.hash_one(names) as u32).max(1)
+    }
+
+    /// Counts in a gateway's connection, which has registered a name in a set, or alone with `set` 0. False, without
+    /// effect, while others are there that registered it in another set.
+    pub fn enlist(&self, hash: u64, set: u32) -> bool {
+        let mut fits = true;
+        self.change(hash, |entry| {
+            fits = entry.gateways == 0 || entry.set == set;
+            if fits {
+                entry.set = set;
+                entry.gateways += 1;
+            }
+        });
+        fits
+    }
+
+    /// Counts out a gateway's connection that was enlisted.
+    pub fn discharge(&self, hash: u64) {
+        self.change(hash, |entry| entry.gateways = entry.gateways.saturating_sub(1));
     }
 
     /// Connections of a domain's gateways on all shards; `None` if there is only one shard, which counts them itself.
@@ -126,7 +152,7 @@ impl Directory {
         }
         let mut part = self.part(hash).write().expect(POISON);
         let entry = part.entry(hash, |entry| entry.hash == hash, |entry| entry.hash);
-        let mut entry = entry.or_insert(Entry { hash, holders: 0, waiting: 0, gateways: 0 });
+        let mut entry = entry.or_insert(Entry { hash, holders: 0, waiting: 0, gateways: 0, set: 0 });
         change(entry.get_mut());
         if entry.get().holders == 0 && entry.get().waiting == 0 && entry.get().gateways == 0 {
             entry.remove();
@@ -158,6 +184,23 @@ mod tests {
         directory.lose(hash, 3);
         directory.lose(hash, 0);
         assert_eq!(directory.holders(hash), 0);
+        assert!(directory.parts.iter().all(|part| part.read().unwrap().is_empty()));
+    }
+
+    /// While a name has gateways, it belongs to the set that they registered, on whichever shards.
+    #[test]
+    fn a_name_is_in_one_set_at_a_time() {
+        let directory = Directory::new(2);
+        let set = directory.set_number([&b"a"[..], b"b"].into_iter());
+        assert_ne!(set, directory.set_number([&b"ab"[..]].into_iter()));
+        assert!(directory.enlist(7, set) && directory.enlist(7, set));
+        assert!(!directory.enlist(7, 0) && !directory.enlist(7, set + 1));
+        directory.discharge(7);
+        assert!(!directory.enlist(7, 0));
+        directory.discharge(7);
+        assert!(directory.enlist(7, 0));
+        assert_eq!(directory.gateways(7), Some(1));
+        directory.discharge(7);
         assert!(directory.parts.iter().all(|part| part.read().unwrap().is_empty()));
     }
 

@@ -1,9 +1,10 @@
 //! The relay: one shard per core, and the threads that they run on.
 //!
-//! Calls go one way, down this list:
+//! Calls go one way, down this list, and `scripts/lib/rings.py` checks that no file uses one that uses it:
 //!
 //! - [`server`]: the threads. [`shard`]: events, the run queue, timers, drain; it applies the outcomes of steps.
-//! - [`pairing`]: clients and gateways of a domain find each other, across shards, too.
+//! - [`registration`], [`claim`], [`pairing`], [`hand_off`]: gateways join; clients and gateways of a domain find each other,
+//!   across shards, too.
 //! - [`tables`]: everything that a shard owns, and the changes that concern more than one owner.
 //! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
 //!   and return an outcome; they cannot free, park or hand off anything.
@@ -12,7 +13,9 @@
 //!   of one thing.
 
 pub mod admission;
+mod aliases;
 mod arena;
+mod claim;
 mod client;
 pub mod config;
 pub mod conn;
@@ -32,6 +35,7 @@ mod registration;
 mod routing;
 pub mod server;
 pub mod shard;
+mod shared;
 mod tables;
 pub mod timers;
 

@@ -64,7 +64,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     /// The name of a request's domain.
-    fn name_in(&self, slot: u32, request: &Request) -> Name {
+    pub fn name_in(&self, slot: u32, request: &Request) -> Name {
         let bytes = self.head_of(slot, request.at).unwrap_or_default();
         self.name(request.named.name.of(bytes))
     }
@@ -222,8 +222,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.park_gateway(gateway, dialect);
         let domain = self.conns[gateway].domain;
         if self.park[domain].waiting.is_empty() {
-            if let Some(shard) = self.waits_elsewhere(self.park[domain].hash, 0) {
-                let free = Message::Free { from: self.number, domain: self.name_of(domain), passed: 0 };
+            if let Some((shard, name)) = self.wanted_elsewhere(domain) {
+                let free = Message::Free { from: self.number, domain: name, passed: 0 };
                 let _ = self.engine.mail(shard, free);
             }
         } else {
@@ -283,11 +283,23 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let alone = self.start_waiting(slot, domain, before_others);
         self.end_a_rest(domain);
         if alone {
-            let elsewhere = others(self.shared.directory.holders(self.park[domain].hash), self.number);
-            for shard in members(elsewhere) {
-                let wanted = Message::Wanted { from: self.number, domain: self.name_of(domain) };
-                let _ = self.engine.mail(shard, wanted);
-            }
+            self.ask_elsewhere(domain);
+        }
+    }
+
+    /// Asks the other shards that have a domain, by any of its names, for a gateway.
+    pub fn ask_elsewhere(&mut self, domain: u32) {
+        self.ask_holders(self.park[domain].hash, |tables| tables.name_of(domain));
+        for nth in 0..self.park.further(domain).len() {
+            self.ask_holders(self.park.further(domain)[nth].hash, |tables| tables.park.further(domain)[nth].clone());
+        }
+    }
+
+    fn ask_holders(&mut self, hash: u64, name: impl Fn(&Tables<E>) -> DomainName) {
+        let elsewhere = others(self.shared.directory.holders(hash), self.number);
+        for shard in members(elsewhere) {
+            let wanted = Message::Wanted { from: self.number, domain: name(self) };
+            let _ = self.engine.mail(shard, wanted);
         }
     }
 
@@ -328,7 +340,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// A request whose head is kept in its exchange, examined again: the head was good before, but what has arrived of
     /// its body since may not be.
-    fn request_again(&mut self, slot: u32, budget: &mut Budget) -> Result<Request, Refusal> {
+    pub fn request_again(&mut self, slot: u32, budget: &mut Budget) -> Result<Request, Refusal> {
         let head = self.kept_head(self.conns[slot].exchange);
         self.examine(slot, head, At::Kept, budget)
     }

@@ -1,7 +1,9 @@
 //! The relay domains of one shard: their parked gateways, or the clients that wait for one.
 use super::{
+    aliases::Aliases,
     arena::Arena,
     conn::{Conns, NONE},
+    message::DomainName,
 };
 use hashbrown::HashTable;
 
@@ -183,15 +185,18 @@ pub struct Park {
     domains: Arena<Option<Domain>>,
     vacant: Vec<u32>,
     by_name: HashTable<u32>,
+    /// The further names of domains that have several.
+    aliases: Aliases,
 }
 
 impl Park {
     /// A domain's record, by lower-case name.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<u32> {
-        self.by_name.find(hash, |&id| self[id].name() == name).copied()
+        let found = self.by_name.find(hash, |&id| self[id].name() == name).copied();
+        found.or_else(|| self.aliases.find(hash, name))
     }
 
-    /// A domain's record, created if there is none.
+    /// A domain's record, created if there is none; of that name alone, unless it is one of several.
     pub fn find_or_insert(&mut self, hash: u64, name: &[u8]) -> u32 {
         if let Some(id) = self.find(hash, name) {
             return id;
@@ -216,6 +221,26 @@ impl Park {
         id
     }
 
+    /// The record of a domain with several names, none of which is on record: the first, and the further ones.
+    pub fn insert_set(&mut self, hash: u64, name: &[u8], further: &[DomainName]) -> u32 {
+        debug_assert!(further.iter().all(|name| self.find(name.hash, &name.name).is_none()));
+        let id = self.find_or_insert(hash, name);
+        self.aliases.insert(id, further);
+        id
+    }
+
+    /// A domain's further names.
+    #[inline]
+    pub fn further(&self, id: u32) -> &[DomainName] {
+        self.aliases.of(id)
+    }
+
+    /// Whether any domain has several names.
+    #[inline]
+    pub fn has_sets(&self) -> bool {
+        !self.aliases.is_empty()
+    }
+
     /// Forgets a domain that has neither gateways nor waiting clients.
     pub fn remove(&mut self, id: u32) {
         let Some(domain) = self.domains[id].take() else { return };
@@ -223,6 +248,7 @@ impl Park {
         if let Ok(entry) = self.by_name.find_entry(domain.hash, |&other| other == id) {
             entry.remove();
         }
+        self.aliases.remove(id);
         self.vacant.push(id);
     }
 
@@ -236,9 +262,20 @@ impl Park {
         self.domains.get(id).and_then(Option::as_ref).is_some_and(|domain| !domain.waiting.is_empty())
     }
 
-    /// Domains on record.
+    /// Names of domains on record.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.by_name.len() + self.aliases.len()
+    }
+
+    /// What is wrong with it, if anything: its invariants.
+    pub fn fault(&self) -> Option<&'static str> {
+        if self.domains.count() != self.by_name.len() + self.vacant.len() {
+            return Some("a domain is on record without its name, or a name without a domain");
+        }
+        let strange = |id: u32, name: &DomainName| {
+            !self.contains(id) || self.by_name.find(name.hash, |&other| self[other].name() == &*name.name).is_some()
+        };
+        self.aliases.fault(strange)
     }
 
     /// Whether no domain is on record.
@@ -312,6 +349,25 @@ mod tests {
             assert_eq!((park.find(7, name), park[id].name()), (Some(id), *name));
         }
         assert_eq!((park.len(), park.find(7, b"")), (255, None));
+    }
+
+    /// A domain with several names is found by each of them, counted with each, and forgotten with all of them.
+    #[test]
+    fn several_names_are_one_domain() {
+        let mut park = Park::default();
+        let further = [DomainName { hash: 1, name: (*b"b").into() }, DomainName { hash: 2, name: [b'c'; 40].into() }];
+        let other = park.find_or_insert(1, b"x");
+        assert!(!park.has_sets() && park.further(other).is_empty());
+        let id = park.insert_set(1, b"a", &further);
+        for (hash, name) in [(1, &b"a"[..]), (1, b"b"), (2, &[b'c'; 40])] {
+            assert_eq!((park.find(hash, name), park.find_or_insert(hash, name)), (Some(id), id));
+        }
+        assert_eq!((park.find(2, b"b"), park.find(1, b"x"), park.len()), (None, Some(other), 4));
+        assert_eq!((park.further(id).len(), park.further(other).len(), park.fault()), (2, 0, None));
+        park.remove(id);
+        assert_eq!((park.find(1, b"a"), park.find(1, b"b"), park.find(1, b"x")), (None, None, Some(other)));
+        assert_eq!((park.has_sets(), park.len(), park.fault()), (false, 1, None));
+        assert_eq!((park.find_or_insert(1, b"b"), park.further(id).len()), (id, 0));
     }
 
     /// A domain is listed with its first gateway, and remembers when its last one went.

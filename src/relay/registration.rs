@@ -1,10 +1,10 @@
 //! Registrations: a connection joins a domain as one of its gateways.
 use super::{
+    claim::Names,
     conn::{Client, Flags, Gateway, Role},
     exchange::request::{At, bytes},
     gateway::Dialect,
     message::Message,
-    pairing::Name,
     ready::Budget,
     tables::Tables,
 };
@@ -12,7 +12,7 @@ use crate::{
     http::{
         Refusal, Registration, RequestHead,
         canned::{UNAUTHORIZED_401, too_many_429},
-        domain,
+        domain::{self, Domain},
     },
     io::Engine,
 };
@@ -27,14 +27,15 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// Makes the sender of a registration a parked gateway.
     pub fn register(&mut self, slot: u32, head: &RequestHead, at: At, budget: &mut Budget) {
         let Some(registration) = head.registration else { return };
-        let name = match self.admit(slot, head, at, &registration, budget) {
-            Ok(name) => name,
+        let names = match self.admit(slot, head, at, &registration, budget) {
+            Ok(names) => names,
             Err(refusal) => return self.refuse_gateway(slot, registration.dialect, refusal, budget),
         };
         if !self.shared.admission.registers(self.tick) {
             self.counters.over_registration_rate.bump();
             return self.put_off(slot, RETRY_RATE_SECONDS, budget);
         }
+        let name = &names.first;
         let known = self.park.find(name.hash, name.as_bytes());
         let here = known.map_or(0, |domain| self.park[domain].gateways());
         let count = self.shared.directory.gateways(name.hash).unwrap_or(here);
@@ -59,8 +60,11 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             // The end behind its registration was seen already.
             return self.close(slot);
         }
+        let domain = match self.claim(&names, budget) {
+            Ok(domain) => domain,
+            Err(refusal) => return self.answer(slot, refusal, false, false, budget),
+        };
         self.counters.registered.bump();
-        let domain = self.park.find_or_insert(name.hash, name.as_bytes());
         self.welcome(slot, domain, &registration, budget);
         self.conns[slot].tries = rest;
     }
@@ -101,7 +105,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.release_gateway(slot, dialect, budget);
     }
 
-    /// Checks a registration. Its domain's name, or what is wrong with it.
+    /// Checks a registration. The names of its domain, or what is wrong with it.
     fn admit(
         &mut self,
         slot: u32,
@@ -109,7 +113,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         at: At,
         registration: &Registration,
         budget: &mut Budget,
-    ) -> Result<Name, Refusal> {
+    ) -> Result<Names, Refusal> {
         if !registration.http11_offered {
             return Err(Refusal::AlpnMissing);
         }
@@ -121,26 +125,21 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if self.is_ending() {
             return Err(Refusal::ShuttingDown);
         }
-        let mut text = [0; domain::DOMAIN_BYTES_MAX];
-        let (len, by_origin) = self.with_conn(slot, budget, |x, conn, desk| {
+        let (first, further, by_origin) = self.with_conn(slot, budget, |x, conn, desk| {
             let head_bytes = match (at, x) {
                 (At::Kept, Some(x)) => bytes(At::Kept, x, conn, desk),
                 _ => desk.peek(conn),
             };
             let mut names = domain::registered(head_bytes, head, &desk.config.hostnames)?;
-            let name = names.next().ok_or(Refusal::ReservedDomain)?;
-            if names.next().is_some() {
-                return Err(Refusal::TooManyOrigins);
-            }
+            let first = names.next().ok_or(Refusal::ReservedDomain)?;
             let by_origin = head.path.of(head_bytes).starts_with(b"/.well-known/");
-            let name = name.as_bytes();
-            text[..name.len()].copy_from_slice(name);
-            Ok::<(usize, bool), Refusal>((name.len(), by_origin))
+            Ok::<(Domain, Vec<Domain>, bool), Refusal>((first, names.collect(), by_origin))
         })?;
         if by_origin {
             self.shared.note_origin();
         }
-        Ok(self.name(&text[..len]))
+        let further = further.iter().map(|name| self.name(name.as_bytes())).collect();
+        Ok(self.names(self.name(first.as_bytes()), further))
     }
 
     fn refuse_gateway(&mut self, slot: u32, dialect: Dialect, refusal: Refusal, budget: &mut Budget) {

@@ -4,6 +4,7 @@ mod support;
 
 mod exchanges;
 mod forms;
+mod origins;
 mod parking;
 mod registration;
 mod replies;

@@ -137,6 +137,7 @@ pub const BUILT: &[Refusal] = &[
     TooManyHeaders,
     TooManyHopByHop,
     TooManyOrigins,
+    OriginsOverlap,
 ];
 
 /// A relay whose buffers hold the largest trailers, with a gateway of each dialect that must hear nothing.
@@ -336,6 +337,9 @@ fn heads_have_limits() {
     scene.closes(options.as_bytes(), TooManyHopByHop);
     let origins: Vec<_> = (0..17).map(|n| format!("https%3A%2F%2F{n}.example")).collect();
     scene.closes(ptth_get(&format!(".well-known/ptth/{}/", origins.join(",")), "").as_bytes(), TooManyOrigins);
+    // A list within the limit, with a domain in it that another connection has alone.
+    let origins = ["https%3A%2F%2Fdev", &origins[0]];
+    scene.closes(ptth_get(&format!(".well-known/ptth/{}/", origins.join(",")), "").as_bytes(), OriginsOverlap);
     let apart = get("/dev/") + &"Keep-Alive: x\r\nX: y\r\n".repeat(9) + "\r\n";
     let long = "d".repeat(256);
     scene.keeps((get(&format!("/{long}/")) + "\r\n").as_bytes(), DomainTooLong);

@@ -204,7 +204,7 @@ impl Gateway {
         ledger.connections += 1;
         self.state = State::Registering;
         (self.inbox, self.eof, self.sent) = (Inbox::default(), false, 0);
-        self.out = self.registration();
+        self.out = self.registration(ledger);
         self.style = Style::draw(&mut self.random, 1000);
         (self.leave, self.stays_until) = (Leave::Stay, 0);
         (self.dies_at, self.speaks_at, self.last) = (None, None, None);
@@ -220,8 +220,8 @@ impl Gateway {
         world.note(|| format!("{} connects as {:?}", self.describe(), self.peer));
     }
 
-    fn registration(&mut self) -> Vec<u8> {
-        let name = domain_name(self.domain);
+    fn registration(&mut self, ledger: &Ledger) -> Vec<u8> {
+        let name = ledger.place(self.domain, &mut self.random);
         let strip = if self.strip { "X-Relay-Strip-Prefix: 1\r\n" } else { "" };
         let text = match self.classic {
             true => {
@@ -336,7 +336,7 @@ impl Gateway {
                 }
                 let due = world.now() >= self.at;
                 if due {
-                    (self.out, self.sent) = (self.registration(), 0);
+                    (self.out, self.sent) = (self.registration(ledger), 0);
                     self.state = State::Registering;
                 }
                 due

@@ -112,9 +112,14 @@ impl Exchange {
     }
 }
 
-/// The name of a domain.
+/// The name of a domain, the first if it has several.
 pub fn domain_name(domain: usize) -> String {
     format!("dev-{domain}")
+}
+
+/// One of the names of a domain.
+fn nth_name(domain: usize, nth: usize) -> String {
+    if nth == 0 { domain_name(domain) } else { format!("{nth}.dev-{domain}") }
 }
 
 /// Everything asked in one simulation.
@@ -123,6 +128,8 @@ pub struct Ledger {
     pub exchanges: Vec<Exchange>,
     /// Domains that have gateways.
     pub domains: usize,
+    /// How many names each of them has.
+    pub names: Vec<usize>,
     /// Domains whose gateways close without a word.
     pub hasty: Vec<usize>,
     /// Whether the relay is being ended.
@@ -149,9 +156,24 @@ impl Ledger {
     /// Enters a request; writes its head.
     pub fn enter(&mut self, mut exchange: Exchange, random: &mut Random) -> usize {
         let id = self.exchanges.len();
-        exchange.head = head(&exchange, id, random);
+        let names = self.names.get(exchange.domain).copied().unwrap_or(1);
+        let nth = if names > 1 { random.below(names) } else { 0 };
+        exchange.head = head(&exchange, id, nth_name(exchange.domain, nth), random);
         self.exchanges.push(exchange);
         id
+    }
+
+    /// Where a gateway of a domain registers: by name or, if it has several, by a list of origins, in any order.
+    pub fn place(&self, domain: usize, random: &mut Random) -> String {
+        let names = self.names[domain];
+        if names == 1 {
+            return domain_name(domain);
+        }
+        let first = random.below(names);
+        let origins: Vec<_> = (first..first + names)
+            .map(|nth| format!("https%3A%2F%2F{}.relay.test", nth_name(domain, nth % names)))
+            .collect();
+        format!(".well-known/ptth/{}/", origins.join(","))
     }
 
     /// The relay is told to end: notes what is under way.
@@ -184,8 +206,7 @@ impl Ledger {
     }
 }
 
-fn head(exchange: &Exchange, id: usize, random: &mut Random) -> Vec<u8> {
-    let mut name = domain_name(exchange.domain);
+fn head(exchange: &Exchange, id: usize, mut name: String, random: &mut Random) -> Vec<u8> {
     if random.chance(100) {
         name = name.to_uppercase();
     }

@@ -1,7 +1,7 @@
 //! Peers that keep to no rule: gateways and clients of a domain of their own, beside polite ones.
 //!
-//! They check nothing. What they do must not harm anybody else, which the others check; and what they send must not
-//! reach anybody whom it is not for.
+//! They check nothing but that they get no requests for names that they have not registered. What they do must not harm
+//! anybody else, which the others check; and what they send must not reach anybody whom it is not for.
 mod clients;
 mod gateways;
 
@@ -41,6 +41,8 @@ enum Do {
 struct Live {
     peer: Peer,
     todo: VecDeque<Do>,
+    /// The names that it registers, if it does.
+    names: Vec<&'static str>,
     /// How much of the first thing to do is done.
     sent: usize,
     /// When to go on, or to give up waiting.
@@ -120,6 +122,7 @@ impl Rude {
         world.note(|| format!("rude peer {}, {peer:?}: {}", self.number, describe(&todo)));
         self.live = Some(Live {
             peer,
+            names: gateways::registered(&todo),
             todo: todo.into(),
             sent: 0,
             until: None,
@@ -141,6 +144,10 @@ impl Live {
             Heard::Nothing => return false,
             Heard::Bytes(_) => {
                 while let Some(end) = self.heard[self.looked..].windows(4).position(|four| four == b"\r\n\r\n") {
+                    let head = &self.heard[self.looked..self.looked + end];
+                    if let Some(stray) = gateways::stray(head, &self.names) {
+                        world.fault(&format!("a rude gateway of {:?} got a request for {stray}", self.names));
+                    }
                     self.looked += end + 4;
                     self.heads += 1;
                 }

@@ -30,6 +30,8 @@ const DRAINED: u32 = 60;
 const RUDE: u32 = 500;
 /// So many lose a ring.
 const FAILING: u32 = 20;
+/// So many domains in a thousand have several names, which their gateways register in one list.
+const SEVERAL: u32 = 400;
 /// Longer than anything takes that is under way when a drain begins.
 const DRAIN: Duration = Duration::from_secs(600);
 
@@ -176,6 +178,13 @@ impl Simulation {
             domains: if kind.crowd { 1 } else { random.between(1, 3) },
             ..Ledger::default()
         };
+        // Drawn apart, so that the rest is what it would be without.
+        let mut origins = Random::new(seed.rotate_left(16));
+        let several = |random: &mut Random| if random.chance(SEVERAL) { random.between(2, 5) } else { 1 };
+        ledger.names = (0..ledger.domains).map(|_| several(&mut origins)).collect();
+        if variation.lacks("origins") {
+            ledger.names.fill(1);
+        }
         let gateways = Simulation::draw_gateways(&mut random, &mut ledger, variation);
         let (least, most) = if kind.crowd { (5, 9) } else { (1, 8) };
         let mut clients: Vec<Client> =

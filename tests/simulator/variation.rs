@@ -18,6 +18,7 @@ const KNOBS: &[Knob] = &[
     ("limits", |_| {}),
     ("drain", |_| {}),
     ("ipv6", |_| {}),
+    ("origins", |_| {}),
     ("ring", |tuning| tuning.ring_buffers = tuning.ring_buffers.min(2)),
     ("slow", |tuning| tuning.slow = 0),
     ("stall", |tuning| tuning.stall = 0),

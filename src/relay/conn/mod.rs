@@ -7,8 +7,9 @@ pub mod watch;
 pub use inbox::{Inbox, Inboxes};
 pub use table::Conns;
 
-use super::{exchange::ExchangeId, gateway::Dialect};
+use super::exchange::ExchangeId;
 use crate::{
+    http::Dialect,
     io::{Calls, Received},
     transport::Transport,
 };

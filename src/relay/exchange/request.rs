@@ -1,5 +1,5 @@
 //! Sends a request to its gateway: its head, around the original bytes, and the beginning of its body in one send.
-use super::{Exchange, Phase, Traits};
+use super::record::{Exchange, Phase, Traits};
 use crate::{
     http::{
         Body, Method, Parts, Piece, Refusal, RequestHead, Version,

@@ -1,18 +1,20 @@
 //! Passes a response's head from the gateway to the client, with the beginning of its body.
-use super::{Exchange, Outcome, Phase, Traits};
+use super::{
+    record::{Exchange, Outcome, Phase, Traits},
+    request::At,
+};
 use crate::{
     http::{
         Body, Method, Parse, Parts, Piece, Refusal, Reply, ResponseHead,
+        pieces::may_parse,
         repair::{self, Repaired},
         reply::{Asked, Then},
         response::{self, NotAResponse},
     },
     io::Calls,
     relay::{
-        client::may_parse,
         conn::{Conn, Filled, Flags},
         desk::Desk,
-        exchange::request::At,
     },
 };
 

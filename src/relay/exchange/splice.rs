@@ -1,5 +1,5 @@
 //! Bulk bytes by splice: from socket to pipe to socket, and across the boundaries of chunks.
-use super::flow::{Flow, Stop};
+use super::direction::{Flow, Stop};
 use crate::{
     http::Body,
     io::{Calls, Received, Spliced},

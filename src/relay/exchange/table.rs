@@ -1,34 +1,9 @@
 //! All exchanges of a shard.
-use super::{Exchange, Phase};
+use super::{
+    id::{ExchangeId, GENERATION_MASK, INDEX_BITS, INDEX_MASK},
+    record::{Exchange, Phase},
+};
 use crate::relay::{arena::Arena, conn::NONE, memory::Account};
-
-/// Identifies an exchange by its record's number and generation. A record that is used again has another id, so ids
-/// kept from an earlier use cannot reach it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExchangeId(u32);
-
-/// Bits of the number; the other bits are the generation.
-const INDEX_BITS: u32 = 22;
-const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
-const GENERATION_MASK: u16 = (1 << (32 - INDEX_BITS)) - 1;
-
-impl ExchangeId {
-    /// No exchange.
-    pub const NONE: ExchangeId = ExchangeId(u32::MAX);
-
-    fn index(self) -> u32 {
-        self.0 & INDEX_MASK
-    }
-
-    fn generation(self) -> u16 {
-        (self.0 >> INDEX_BITS) as u16
-    }
-
-    /// The exchange, unless it is none.
-    pub fn some(self) -> Option<ExchangeId> {
-        (self != ExchangeId::NONE).then_some(self)
-    }
-}
 
 /// All exchanges of a shard.
 #[derive(Default)]

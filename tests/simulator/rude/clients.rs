@@ -1,5 +1,5 @@
 //! What rude clients do: ask in drops, in floods, in pieces that are none, with more behind than was asked for.
-use super::gateways::{DOMAIN, registration, serve};
+use super::gateways::{DOMAIN, NAMES, registration, serve};
 use super::{Do, SMUGGLED};
 use ringback::io::sim::Random;
 
@@ -19,7 +19,7 @@ pub(super) fn draw(random: &mut Random, hogs: bool, ahead: bool) -> Vec<Do> {
         8 => upload(random, &mut todo),
         _ => {
             for _ in 0..random.between(1, 4) {
-                todo.extend([Do::Say(get(DOMAIN)), Do::Heads(1)]);
+                todo.extend([Do::Say(get(random.pick(&NAMES))), Do::Heads(1)]);
             }
         }
     }
@@ -61,7 +61,7 @@ fn becomes_gateway(random: &mut Random, todo: &mut Vec<Do>) {
         todo.pop();
     }
     let classic = random.chance(500);
-    todo.push(Do::Say(registration(classic)));
+    todo.push(Do::Say(registration(random, classic)));
     serve(random, todo, classic);
 }
 

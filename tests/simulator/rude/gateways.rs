@@ -5,25 +5,57 @@ use ringback::io::sim::Random;
 /// The domain of the rude.
 pub const DOMAIN: &str = "rude-0";
 
+/// Further ones, which they register with it or without, so that they get into each other's way.
+pub const NAMES: [&str; 3] = [DOMAIN, "rude-1", "rude-2"];
+
+/// Where a gateway registers: under one name or some, in any order.
+fn place(random: &mut Random) -> String {
+    if random.chance(500) {
+        return DOMAIN.to_owned();
+    }
+    let (first, count) = (random.below(NAMES.len()), random.between(1, NAMES.len()));
+    let names = NAMES.iter().cycle().skip(first).take(count);
+    let origins: Vec<_> = names.map(|name| format!("https%3A%2F%2F{name}.relay.test")).collect();
+    format!(".well-known/ptth/{}/", origins.join(","))
+}
+
 /// A registration, in either dialect.
-pub fn registration(classic: bool) -> Vec<u8> {
+pub fn registration(random: &mut Random, classic: bool) -> Vec<u8> {
+    let place = place(random);
     let text = match classic {
         true => {
-            format!("POST /{DOMAIN} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n")
+            format!("POST /{place} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n")
         }
         false => format!(
-            "GET /{DOMAIN} HTTP/1.1\r\nHost: relay.test\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n"
+            "GET /{place} HTTP/1.1\r\nHost: relay.test\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n"
         ),
     };
     text.into_bytes()
+}
+
+/// The names that a connection registers, by what it is to say.
+pub(super) fn registered(todo: &[Do]) -> Vec<&'static str> {
+    let said = todo.iter().filter_map(|this| match this {
+        Do::Say(bytes) | Do::Drip(bytes, _) => Some(String::from_utf8_lossy(bytes)),
+        _ => None,
+    });
+    let registrations: Vec<_> = said.filter(|text| text.to_lowercase().contains("upgrade: ptth")).collect();
+    NAMES.into_iter().filter(|name| registrations.iter().any(|text| text.contains(name))).collect()
+}
+
+/// Which name, other than its own, a request is for that a gateway got.
+pub(super) fn stray(head: &[u8], names: &[&str]) -> Option<&'static str> {
+    let head = String::from_utf8_lossy(head);
+    let is_for = |name: &str| head.contains(&format!(" /{name}")) || head.contains(&format!(" {name}.relay.test"));
+    NAMES.into_iter().find(|name| !names.is_empty() && !names.contains(name) && is_for(name))
 }
 
 /// What one connection does.
 pub(super) fn draw(random: &mut Random, hogs: bool) -> Vec<Do> {
     let classic = random.chance(400);
     let mut todo = match random.below(8) {
-        0 => vec![Do::Drip(registration(classic), 5)],
-        _ => vec![Do::Say(registration(classic))],
+        0 => vec![Do::Drip(registration(random, classic), 5)],
+        _ => vec![Do::Say(registration(random, classic))],
     };
     match random.below(if hogs { 2 } else { 4 }) {
         // It takes nothing, from its 101 or from its first request on, and is gone at any time.

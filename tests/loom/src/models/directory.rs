@@ -16,7 +16,7 @@ fn wait(directory: &Directory, shard: usize) -> u64 {
 /// What a shard does for the first gateway of a domain. The shards that it offers it to.
 fn park(directory: &Directory, shard: usize) -> u64 {
     directory.gain(DOMAIN, shard);
-    directory.count(DOMAIN, 1);
+    directory.enlist(DOMAIN, 0);
     directory.waiting(DOMAIN)
 }
 

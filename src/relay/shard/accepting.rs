@@ -1,0 +1,98 @@
+//! Accepting: who comes in, who is turned away, and when nobody is accepted for a while.
+use super::{AcceptPause, Shard};
+use crate::{
+    http::Refusal,
+    io::{Engine, Socket},
+    relay::{
+        admission::Denied,
+        conn::{Client, Flags, Role},
+        message::Message,
+        ready::{Budget, Lane},
+        tables::End,
+        timers::{TICK_MILLIS, after, is_due},
+    },
+    transport::Transport,
+};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// How long accepting pauses after it failed, mostly for want of descriptors.
+pub(super) const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
+
+impl<E: Engine<Mail = Message>> Shard<E> {
+    pub(super) fn accepted(&mut self, socket: Socket) {
+        let tables = &mut self.tables;
+        tables.counters.accepted.bump();
+        let transport = Transport::Plain(socket);
+        let address = transport.peer(tables.engine.calls()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let slot = tables.conns.insert(Some(transport), address, tables.tick);
+        let trusted = tables.config.trusted_proxies.iter().any(|net| net.contains(&tables.conns[slot].address));
+        if trusted {
+            // Its connections are from many sources.
+            tables.conns[slot].flags.insert(Flags::TRUSTED | Flags::UNCOUNTED);
+            tables.conns[slot].role = Role::Client(Client::Fresh);
+        }
+        let denied = tables.shared.admission.admit(&tables.conns[slot].address, trusted, tables.tick).err();
+        let stopping = tables.end == End::Stopping;
+        match denied {
+            Some(Denied::Source) => tables.counters.over_address.bump(),
+            Some(Denied::Rate) => tables.counters.over_accept_rate.bump(),
+            Some(Denied::Total) => tables.counters.over_connections.bump(),
+            None if stopping => {
+                tables.conns[slot].flags.insert(Flags::RESET);
+                return tables.close(slot);
+            }
+            None => {
+                let deadline = tables.in_ticks(tables.times.head);
+                let conn = &mut tables.conns[slot];
+                conn.deadline = deadline;
+                // Under load the first bytes have usually arrived already.
+                conn.flags.insert(Flags::READABLE);
+                tables.enqueue(slot, Lane::Fresh);
+            }
+        }
+        if denied.is_some() {
+            self.deny(slot, stopping);
+        }
+        if let Some(wait) = self.tables.shared.admission.pause(self.tables.tick) {
+            (0..self.listeners).for_each(|listener| self.pause_accepting(listener, wait));
+        }
+    }
+
+    /// Turns away a connection beyond a limit: a few get an answer, the others a reset.
+    fn deny(&mut self, slot: u32, stopping: bool) {
+        let tables = &mut self.tables;
+        tables.conns[slot].flags.insert(Flags::UNCOUNTED);
+        if !stopping && tables.shared.admission.answers(tables.tick) {
+            let mut budget = Budget::new(usize::MAX, 1);
+            return tables.answer(slot, Refusal::TooManyConnections, false, false, &mut budget);
+        }
+        tables.counters.reset.bump();
+        tables.conns[slot].flags.insert(Flags::RESET);
+        tables.close(slot);
+    }
+
+    pub(super) fn pause_accepting(&mut self, listener: usize, span: u32) {
+        if self.accept_pauses.iter().any(|pause| pause.listener == listener) {
+            return;
+        }
+        self.tables.engine.pause_accepting(listener);
+        self.accept_pauses.push(AcceptPause { listener, until: self.tables.in_ticks(span) });
+    }
+
+    pub(super) fn resume_accepting(&mut self) {
+        let tick = self.tables.tick;
+        for at in (0..self.accept_pauses.len()).rev() {
+            if !is_due(self.accept_pauses[at].until, tick) {
+                continue;
+            }
+            if let Some(wait) = self.tables.shared.admission.pause(tick) {
+                self.accept_pauses[at].until = after(tick, wait);
+                continue;
+            }
+            let pause = self.accept_pauses.swap_remove(at);
+            if !self.tables.is_ending() {
+                self.tables.engine.accept(pause.listener);
+            }
+        }
+    }
+}

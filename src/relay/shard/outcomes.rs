@@ -1,0 +1,108 @@
+//! Outcomes are applied: the one place where a step's result changes anything that belongs to others.
+use super::Shard;
+use crate::{
+    http::Method,
+    io::{Calls, Engine, Received},
+    relay::{
+        conn::{Client, Flags, Gateway, NONE, Role},
+        exchange::{After, ExchangeId, Outcome, Phase},
+        message::Message,
+        ready::{Budget, Lane},
+    },
+};
+
+impl<E: Engine<Mail = Message>> Shard<E> {
+    pub(super) fn apply(&mut self, slot: u32, id: ExchangeId, outcome: Outcome, budget: &mut Budget) -> bool {
+        match outcome {
+            Outcome::Pending => return false,
+            Outcome::Spent => {
+                self.tables.enqueue(slot, Lane::Bulk);
+                return false;
+            }
+            Outcome::Done(next) => self.done(slot, id, next, budget),
+            Outcome::Refuse(refusal) => {
+                let head_only = self.tables.exchanges[id].method == Method::Head;
+                self.tables.answer(slot, refusal, false, head_only, budget);
+            }
+            Outcome::Retry => self.tables.retry(id, budget),
+            Outcome::Abort => self.tables.abort(id, true),
+            Outcome::Over => {
+                self.tables.end_exchange(id);
+                // What the client still sends must not turn its own end into a reset.
+                self.tables.linger(slot);
+            }
+        }
+        true
+    }
+
+    /// Applies the end of a response that was passed on completely.
+    fn done(&mut self, client: u32, id: ExchangeId, next: After, budget: &mut Budget) {
+        let tables = &mut self.tables;
+        let gateway = tables.exchanges[id].gateway;
+        let Some(dialect) = tables.conns[gateway].dialect() else { return tables.abort(id, true) };
+        let traits = dialect.traits();
+        let After { keep_client, keep_gateway, unsure } = next;
+        let wanted = tables.park.has_waiting(tables.conns[gateway].domain);
+        if traits.rests && keep_gateway && keep_client && !unsure && !wanted {
+            self.rest(client, id);
+            return;
+        }
+        if keep_gateway && traits.reused && !tables.is_ending() {
+            tables.exchanges[id].gateway = NONE;
+            tables.conns[gateway].exchange = ExchangeId::NONE;
+            match unsure {
+                true => {
+                    tables.conns[gateway].role = Role::Gateway(dialect, Gateway::Quarantined);
+                    tables.rearm(gateway);
+                }
+                false => tables.release_gateway(gateway, dialect, budget),
+            }
+        }
+        tables.end_exchange(id);
+        match keep_client {
+            true => self.next_request(client),
+            false => self.part_from(client),
+        }
+    }
+
+    /// Lets a gateway rest with its client between two of that client's requests.
+    fn rest(&mut self, client: u32, id: ExchangeId) {
+        let tables = &mut self.tables;
+        let gateway = tables.exchanges[id].gateway;
+        let domain = tables.conns[gateway].domain;
+        tables.conns[gateway].flags.insert(Flags::RESTING);
+        tables.park[domain].resting.push_back(&mut tables.conns, gateway);
+        let x = &mut tables.exchanges[id];
+        for flow in [&mut x.up, &mut x.down] {
+            flow.return_pipe(tables.engine.calls());
+        }
+        x.reset(&mut tables.inboxes.account);
+        x.gateway = gateway;
+        x.phase = Phase::Resting;
+        self.next_request(client);
+    }
+
+    /// A client may send its next request, which may have arrived already.
+    pub(super) fn next_request(&mut self, client: u32) {
+        let deadline = self.tables.in_ticks(self.tables.times.client_idle);
+        let conn = &mut self.tables.conns[client];
+        conn.role = Role::Client(Client::Idle);
+        conn.tries = 0;
+        conn.deadline = deadline;
+    }
+
+    /// Ends a client that has had its last response. One that asked for that and has sent nothing since needs no
+    /// lingering: there are no bytes of its own that could cause a reset.
+    fn part_from(&mut self, client: u32) {
+        let tables = &mut self.tables;
+        let conn = &mut tables.conns[client];
+        if conn.is(Flags::LAST) && conn.inbox.is_empty() && !conn.is_armed() {
+            match conn.transport().receive(tables.engine.calls(), usize::MAX) {
+                Received::Nothing | Received::Eof | Received::Failed => return tables.close(client),
+                Received::Bytes(buf) => tables.engine.calls().release(buf),
+                Received::NoBuffers => {}
+            }
+        }
+        tables.linger(client);
+    }
+}

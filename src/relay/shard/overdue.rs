@@ -1,0 +1,120 @@
+//! What time brings: deadlines, streams that cool down, domains and sources to forget, and buffers for those that wait
+//! in line.
+use super::{OPERATIONS, SWEEP_TICKS, Shard};
+use crate::{
+    http::{Method, Refusal},
+    io::{Calls, Engine},
+    relay::{
+        conn::{Arms, Client, Flags, Gateway, Role, watch},
+        exchange::{ExchangeId, Phase},
+        message::Message,
+        ready::Budget,
+        tables::{End, Tables},
+        timers::{after, is_due},
+    },
+};
+
+/// Timers that run in one turn, and streams that cool down in one: each of those asks the kernel for a cancellation.
+const TIMERS_PER_TURN: u32 = 128;
+const COOLED_PER_TURN: u32 = 16;
+
+impl<E: Engine<Mail = Message>> Shard<E> {
+    pub(super) fn run_timers(&mut self) {
+        let tick = self.tables.tick;
+        let mut cooled = 0;
+        for _ in 0..TIMERS_PER_TURN {
+            let Tables { wheel, conns, .. } = &mut self.tables;
+            let Some(slot) = wheel.pop(conns, tick) else { break };
+            let conn = &mut conns[slot];
+            if conn.deadline != 0 && is_due(conn.deadline, tick) {
+                conn.deadline = 0;
+                let mut budget = Budget::new(self.tables.config.turn_bytes, OPERATIONS);
+                self.overdue(slot, &mut budget);
+                self.tables.rearm_both(slot);
+                continue;
+            }
+            if conn.is(Flags::LAST) && is_due(after(conn.active, watch::LAST_TICKS), tick) {
+                conn.flags.remove(Flags::LAST);
+            }
+            if watch::is_cold(conn, tick) {
+                cooled += 1;
+                self.cool(slot, cooled > COOLED_PER_TURN);
+            }
+            self.tables.rearm(slot);
+        }
+        self.tables.forget_domains();
+        self.resume_accepting();
+        if is_due(self.next_sweep, tick) {
+            self.next_sweep = after(tick, SWEEP_TICKS);
+            self.tables.shared.admission.sweep_some(tick / SWEEP_TICKS, tick);
+        }
+        if let End::Draining(by) = self.tables.end
+            && is_due(by, tick)
+        {
+            self.stop();
+        }
+    }
+
+    /// Returns a quiet connection from a stream to a watch, unless too many are cooling down in this turn.
+    fn cool(&mut self, slot: u32, later: bool) {
+        let key = self.tables.conns.key(slot);
+        let Tables { conns, engine, tick, .. } = &mut self.tables;
+        let conn = &mut conns[slot];
+        if later && conn.arms.contains(Arms::STREAM) {
+            conn.active = *tick;
+            return;
+        }
+        conn.flags.remove(Flags::HOT);
+        conn.heat = 0;
+        watch::stop_stream(conn, key, engine);
+    }
+
+    fn overdue(&mut self, slot: u32, budget: &mut Budget) {
+        let conn = &self.tables.conns[slot];
+        match (conn.role, conn.exchange.some()) {
+            (Role::Client(Client::Busy), Some(id)) => self.exchange_overdue(slot, id, budget),
+            (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
+            (Role::Gateway(dialect, Gateway::Parked), _) => self.tables.ask_again(slot, dialect, budget),
+            (Role::Client(Client::Idle | Client::Fresh) | Role::Lingering, _) => self.tables.close(slot),
+            // Its new shard must learn that its time is up.
+            (Role::Client(Client::Leaving), _) => self.tables.conns[slot].deadline = after(self.tables.tick, 1),
+            _ => {}
+        }
+    }
+
+    /// An exchange's time is up.
+    fn exchange_overdue(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) {
+        let x = &self.tables.exchanges[id];
+        match x.phase {
+            Phase::Reading => self.tables.answer(slot, Refusal::HeadTimeout, false, false, budget),
+            Phase::Waiting => self.tables.waited_in_vain(id, None, budget),
+            // The gateway owes a response, or room for the request.
+            Phase::Asked if x.up.is_done() || !x.up.is_flushed() => {
+                let head_only = x.method == Method::Head;
+                self.tables.answer(slot, Refusal::GatewayTimeout, false, head_only, budget);
+            }
+            Phase::Asked | Phase::Answering | Phase::Tunnel => {
+                let reset = x.phase == Phase::Answering;
+                self.tables.counters.stalled.bump();
+                self.tables.abort(id, reset);
+            }
+            Phase::Parting => self.tables.abort(id, true),
+            Phase::Resting | Phase::Free => {}
+        }
+    }
+
+    /// Wakes the connections that found no buffer, in order, as far as there are buffers.
+    pub(super) fn feed_line(&mut self) {
+        let mut at_hand = self.tables.engine.calls_ref().at_hand();
+        while at_hand > 0
+            && let Some(key) = self.tables.line.pop_front()
+        {
+            if let Some(slot) = self.tables.conns.find(key) {
+                at_hand -= 1;
+                self.tables.conns[slot].flags.remove(Flags::STARVED | Flags::IN_LINE);
+                self.tables.conns[slot].flags.insert(Flags::READABLE);
+                self.tables.wake(slot);
+            }
+        }
+    }
+}

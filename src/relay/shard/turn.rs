@@ -1,0 +1,170 @@
+//! A turn: events are noted, and then everything that follows from them gets its share.
+use super::{Shard, accepting::ACCEPT_PAUSE_TICKS};
+use crate::{
+    io::{Buf, Calls, End as StreamEnd, Engine, Event, Key, Millis},
+    relay::{
+        conn::{Arms, Conn, Flags, Role, watch},
+        message::Message,
+        tables::{End, Tables},
+        timers::{TICK_MILLIS, after, begins, earlier, tick},
+    },
+};
+use std::io;
+
+/// How often a shard that has drained checks whether the others have.
+const DRAIN_LOOK_TICKS: u32 = (64 / TICK_MILLIS) as u32;
+
+impl<E: Engine<Mail = Message>> Shard<E> {
+    /// One turn: waits for something to happen and handles it. False once the shard has ended.
+    ///
+    /// # Errors
+    /// The ring failed.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let until = self.wait_until();
+        let mut events = std::mem::take(&mut self.events);
+        self.tables.engine.turn(until, &mut events)?;
+        self.tables.tick = tick(self.tables.engine.now());
+        for event in events.drain(..) {
+            self.note(event);
+        }
+        self.events = events;
+        self.run_queue();
+        match self.told_to_end.take() {
+            Some(End::Stopping) => self.stop(),
+            Some(_) => self.drain(),
+            None => {}
+        }
+        self.run_timers();
+        self.go_on_ending();
+        self.feed_line();
+        if self.tables.is_ending() && !self.closed {
+            // Not before: an accept may have stood behind the news of the end.
+            self.closed = true;
+            self.tables.shared.ending.close(1);
+        }
+        self.tables.reap();
+        if cfg!(debug_assertions) && self.tables.conns.used() <= 256 {
+            let fault = self.tables.fault();
+            assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+        }
+        Ok(!self.has_ended())
+    }
+
+    /// Whether nothing is left to do. A shard that has not been told to end yet may still send a client here, so all
+    /// shards end together; a drain's deadline ends them in any case.
+    fn has_ended(&self) -> bool {
+        let tables = &self.tables;
+        tables.conns.used() == 0 && tables.is_ending() && tables.shared.is_quiet()
+    }
+
+    /// When the next turn is due at the latest, even if nothing happens.
+    pub fn wait_until(&self) -> Option<Millis> {
+        let tables = &self.tables;
+        if !tables.ready.is_empty() || self.ending_at.is_some() {
+            return Some(0);
+        }
+        let look = tables.is_ending() && tables.conns.used() == 0;
+        let drained_by = match tables.end {
+            End::Draining(by) => Some(by),
+            End::None | End::Stopping => None,
+        };
+        let next = [
+            tables.wheel.next(),
+            self.accept_pauses.iter().map(|pause| pause.until).reduce(earlier),
+            tables.lost_domains.front().map(|&(lost, _)| after(lost, tables.times.domain_grace)),
+            drained_by,
+            // This shard gets no event when the other shards' connections end.
+            look.then(|| after(tables.tick, DRAIN_LOOK_TICKS)),
+        ];
+        let next = next.into_iter().flatten().reduce(earlier)?;
+        Some(begins(next, tables.tick, tables.engine.now()))
+    }
+
+    // Events are noted.
+
+    fn note(&mut self, event: Event<Message>) {
+        match event {
+            Event::Accepted { socket } => self.accepted(socket),
+            Event::AcceptFailed { listener, .. } => {
+                self.tables.counters.accept_failed.bump();
+                self.pause_accepting(listener, ACCEPT_PAUSE_TICKS);
+            }
+            Event::Readable { key } => {
+                let tick = self.tables.tick;
+                if let Some(conn) = self.ended_arm(key, Arms::READ | Arms::CANCELLING) {
+                    watch::warm_up(conn, tick);
+                    conn.flags.insert(Flags::READABLE);
+                    self.tables.wake(key.slot);
+                }
+            }
+            Event::Writable { key } => {
+                if self.ended_arm(key, Arms::WRITE).is_some() {
+                    self.tables.wake(key.slot);
+                }
+            }
+            Event::Received { key, buf, more } => self.received(key, buf, more),
+            Event::Ended { key, end } => {
+                if let Some(conn) = self.ended_arm(key, Arms::STREAM | Arms::CANCELLING) {
+                    match end {
+                        StreamEnd::Eof => conn.flags.insert(Flags::EOF),
+                        StreamEnd::Failed => conn.flags.insert(Flags::FAILED),
+                        StreamEnd::NoBuffers => conn.flags.insert(Flags::STARVED | Flags::READABLE),
+                        StreamEnd::Cancelled => conn.flags.insert(Flags::READABLE),
+                    }
+                    self.tables.wake(key.slot);
+                }
+            }
+            Event::Mail(message) => self.message(message),
+        }
+    }
+
+    /// Notes that an armed operation has ended. Returns the connection, unless it is closing.
+    fn ended_arm(&mut self, key: Key, arms: Arms) -> Option<&mut Conn> {
+        let slot = self.tables.conns.find(key);
+        debug_assert!(slot.is_some(), "an event for a slot that was given up");
+        let slot = slot?;
+        self.tables.conns[slot].arms.remove(arms);
+        if self.tables.conns[slot].role == Role::Closing {
+            if !self.tables.conns[slot].is_armed() {
+                self.tables.doom(slot);
+            }
+            return None;
+        }
+        Some(&mut self.tables.conns[slot])
+    }
+
+    fn received(&mut self, key: Key, buf: Buf, more: bool) {
+        let whole = buf.len() == self.tables.engine.calls_ref().buffer_size();
+        let tick = self.tables.tick;
+        let ended = if more { Arms::empty() } else { Arms::STREAM | Arms::CANCELLING };
+        let Tables { conns, inboxes, engine, .. } = &mut self.tables;
+        let Some(slot) = conns.find(key) else { return engine.calls().release(buf) };
+        let conn = &mut conns[slot];
+        if matches!(conn.role, Role::Lingering | Role::Closing) {
+            engine.calls().release(buf);
+        } else {
+            conn.has_received(whole, tick);
+            inboxes.append(&mut conn.inbox, buf, engine.calls());
+        }
+        if let Some(conn) = self.ended_arm(key, ended) {
+            if !more {
+                conn.flags.insert(Flags::READABLE);
+            }
+            self.tables.wake(slot);
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Client(hand_off) => self.tables.arrived(*hand_off),
+            Message::Wanted { from, domain } => self.tables.wanted(from, domain),
+            Message::Free { from, domain, passed } => self.tables.offered(from, domain, passed),
+            // What came before it in the same turn is dealt with first.
+            Message::Drain => self.told_to_end = Some(self.told_to_end.unwrap_or(End::Draining(0))),
+            Message::Stop => self.told_to_end = Some(End::Stopping),
+            Message::Report(to) => {
+                let _ = to.send(self.snapshot());
+            }
+        }
+    }
+}
