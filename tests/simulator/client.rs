@@ -115,7 +115,10 @@ impl Client {
     /// Does one thing or a few. True when something happened.
     pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
         if self.live.is_none() {
-            if self.scripts.is_empty() || world.now() < self.at {
+            if self.scripts.is_empty() {
+                return false;
+            }
+            if world.now() < self.at {
                 world.wake_at(self.at);
                 return false;
             }
@@ -472,10 +475,12 @@ impl Client {
             }
         }
         exchange.result = Some(if whole { "answered" } else { "cut" });
+        // What is sent on behind an early answer finds the relay gone, if it comes so late that it lingers no more.
+        let late = exchange.answer.early && live.places[live.at].head_end < live.sent;
         // What is sent behind a request that is answered by something else than HTTP makes the gateway reset; what is sent
         // behind the last answer, the relay.
         let more_sent = (live.raw.is_some() || live.closing) && live.places[live.at + 1].start < live.sent;
-        if needed && (!whole || reset && !more_sent) {
+        if needed && (!whole || reset && !more_sent && !late) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()

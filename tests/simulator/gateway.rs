@@ -76,6 +76,8 @@ pub struct Gateway {
     serving: Option<Serving>,
     /// The last request that this connection was given.
     last: Option<usize>,
+    /// It would be free but for that request's client, who has not had the answer yet.
+    passing_on: bool,
     retired: bool,
 }
 
@@ -106,6 +108,7 @@ impl Gateway {
             stays_until: 0,
             serving: None,
             last: None,
+            passing_on: false,
             retired: false,
         }
     }
@@ -139,6 +142,7 @@ impl Gateway {
         let now = world.now();
         let Some(peer) = self.peer else {
             if self.retired || now < self.at {
+                world.wake_at(self.at);
                 return false;
             }
             self.connect(world, shards, ledger);
@@ -167,7 +171,7 @@ impl Gateway {
     }
 
     /// Whether it waits for a request, as far as it knows.
-    fn note_whether_free(&self, now: Millis, ledger: &mut Ledger) {
+    fn note_whether_free(&mut self, now: Millis, ledger: &mut Ledger) {
         let idle = match self.state {
             State::Registering => self.classic,
             // A classic one stays with its client for the next request.
@@ -176,6 +180,7 @@ impl Gateway {
         };
         // Its answer may still be on its way through the relay, to a client that does not read.
         let passed_on = self.last.is_none_or(|id| ledger.exchanges[id].result.is_some());
+        self.passing_on = !passed_on;
         let nothing_new = self.inbox.is_empty() && self.sent == self.out.len() && !self.eof && now >= self.reads_from;
         if ledger.free.len() <= self.number {
             ledger.free.resize(self.number + 1, None);
@@ -183,6 +188,11 @@ impl Gateway {
         let free = &mut ledger.free[self.number];
         let since = free.map_or(now, |free| free.1);
         *free = (idle && nothing_new && passed_on && self.peer.is_some()).then_some((self.domain, since));
+    }
+
+    /// Whether the client whom it was waiting for has come to an end with its request.
+    pub fn has_passed_on(&self, ledger: &Ledger) -> bool {
+        self.peer.is_some() && self.passing_on && self.last.is_none_or(|id| ledger.exchanges[id].result.is_some())
     }
 
     /// Says something unasked. Its time is that of the first byte's sending: what cannot be sent is not said.
@@ -477,14 +487,15 @@ impl Gateway {
         if serving.answer_at.is_some() && there > 0 {
             world.fault(&format!("gateway {}: tunnel bytes before the answer", self.number));
         }
+        if there == 0 {
+            return false;
+        }
         serving.body.bytes.extend(self.inbox.take(there));
         let len = ledger.exchanges[serving.id].len.min(serving.body.bytes.len());
         let want = payload(request_key(serving.id), len);
-        if there > 0
-            && let Some(wrong) = astray(&serving.body.bytes, &want)
-        {
+        if let Some(wrong) = astray(&serving.body.bytes, &want) {
             world.fault(&format!("tunnel {} at gateway {}: {wrong}", serving.id, self.number));
         }
-        there > 0
+        true
     }
 }

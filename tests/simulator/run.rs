@@ -24,6 +24,8 @@ const RUDE_FOR: Millis = 120 * 1000;
 const AT_REST_WITHIN: Millis = 6 * 3600 * 1000;
 /// Passes without the clock going on: more means that a shard turns in circles.
 const PASSES_MAX: usize = 300_000;
+/// So many times in a thousand that the clock goes on, a shard has a turn although nothing has happened to it.
+const NEEDLESS: u32 = 100;
 /// So many seeds in a thousand drain the relay while clients are busy.
 const DRAINED: u32 = 60;
 /// So many have rude peers beside the polite ones.
@@ -40,6 +42,8 @@ struct Simulation {
     world: World<Message>,
     random: Random,
     shards: Vec<Option<Shard<Sim<Message>>>>,
+    /// When each shard's next turn is due, even if nothing happens.
+    dues: Vec<Option<Millis>>,
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
     rude: Vec<Rude>,
@@ -188,7 +192,7 @@ impl Simulation {
         let from = epoch + if kind.calm { 5000 } else { 0 };
         let drains = apart.chance(DRAINED) && !variation.lacks("drain");
         let drains_at = drains.then(|| from + apart.below(4000) as Millis);
-        world.wake_at(drains_at.unwrap_or(0));
+        world.stop_at(drains_at.unwrap_or(0));
         let rude = match kind.hogs {
             true => apart.between(10, 20),
             false if kind.fat || apart.chance(RUDE) => apart.between(2, 10),
@@ -200,6 +204,7 @@ impl Simulation {
             world,
             random,
             shards,
+            dues: vec![Some(0); count],
             gateways,
             clients,
             rude,
@@ -238,28 +243,30 @@ impl Simulation {
         }
     }
 
-    /// Gives everybody a turn, in any order. True when something happened.
+    /// Gives everybody a turn who may have something to do, in any order. True when something happened.
     fn pass(&mut self, skipping: u32) -> bool {
         let began = self.world.now();
         if self.drains_at.take_if(|at| *at <= self.world.now()).is_some() {
             self.drain();
         }
-        let actors = self.clients.len() + self.gateways.len() + self.rude.len() + self.shards.len();
+        let _ = self.world.next_wake();
+        for (n, gateway) in self.gateways.iter().enumerate() {
+            if gateway.has_passed_on(&self.ledger) {
+                self.world.wake(self.clients.len() + n);
+            }
+        }
+        let peers = self.clients.len() + self.gateways.len() + self.rude.len();
+        let actors = peers + self.shards.len();
         let (first, mut active) = (self.random.below(actors), false);
         for n in 0..actors {
             if self.random.chance(skipping) {
                 continue;
             }
             let at = (first + n) % actors;
-            active |= match at.checked_sub(self.clients.len()) {
-                None => self.clients[at].step(&self.world, self.shards.len(), &mut self.ledger),
-                Some(at) if at < self.gateways.len() => {
-                    self.gateways[at].step(&self.world, self.shards.len(), &mut self.ledger)
-                }
-                Some(at) => match at - self.gateways.len() {
-                    at if at < self.rude.len() => self.rude[at].step(&self.world, self.shards.len(), &self.variation),
-                    at => self.turn(at - self.rude.len()),
-                },
+            active |= match at.checked_sub(peers) {
+                Some(shard) => self.turn(shard),
+                None if self.world.act(at) => self.step(at),
+                None => false,
             };
         }
         self.passes += 1;
@@ -270,11 +277,34 @@ impl Simulation {
         active || self.world.now() != began
     }
 
-    /// A shard's turn. True when it may have more to do at once.
+    /// A peer's step. True when it may have more to do at once.
+    fn step(&mut self, actor: usize) -> bool {
+        let shards = self.shards.len();
+        let active = match actor.checked_sub(self.clients.len()) {
+            None => self.clients[actor].step(&self.world, shards, &mut self.ledger),
+            Some(at) => match at.checked_sub(self.gateways.len()) {
+                None => self.gateways[at].step(&self.world, shards, &mut self.ledger),
+                Some(at) => self.rude[at].step(&self.world, shards, &self.variation),
+            },
+        };
+        if active {
+            self.world.wake(actor);
+        }
+        active
+    }
+
+    /// A shard's turn, if there is a reason for one. True when it may have more to do at once.
     fn turn(&mut self, number: usize) -> bool {
         let Some(shard) = &mut self.shards[number] else { return false };
+        let due = |due: Option<Millis>| due.is_some_and(|at| at <= self.world.now());
+        if !shard.io().busy() && !due(self.dues[number]) {
+            return false;
+        }
         match shard.turn() {
-            Ok(true) => shard.io().busy() || shard.wait_until().is_some_and(|at| at <= self.world.now()),
+            Ok(true) => {
+                self.dues[number] = shard.wait_until();
+                shard.io().busy() || due(self.dues[number])
+            }
             Ok(false) => {
                 self.shards[number] = None;
                 true
@@ -293,14 +323,18 @@ impl Simulation {
             if self.failed || done(self) {
                 return true;
             }
-            if self.pass(200) || self.pass(0) {
+            if self.pass(200) || self.pass(0) || self.world.is_anyone_awake() {
                 continue;
             }
-            let deadlines = self.shards.iter().flatten().filter_map(Shard::wait_until);
-            let next = self.world.next_wake().into_iter().chain(deadlines).min();
+            let live = self.shards.iter().zip(&self.dues).filter(|(shard, _)| shard.is_some());
+            let next = self.world.next_wake().into_iter().chain(live.filter_map(|(_, &due)| due)).min();
             let Some(next) = next.filter(|&at| at <= by) else { return done(self) };
             self.passes = 0;
             self.world.jump(next.max(self.world.now() + 1));
+            if self.random.chance(NEEDLESS) {
+                // A kernel may wake a shard for nothing.
+                self.world.wake_shard(self.random.below(self.shards.len()));
+            }
         }
     }
 

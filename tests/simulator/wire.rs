@@ -35,7 +35,7 @@ pub struct Head {
 impl Head {
     /// Takes a head, if a whole one is there.
     pub fn take(inbox: &mut Inbox) -> Option<Head> {
-        let len = inbox.rest().windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let len = memchr::memmem::find(inbox.rest(), b"\r\n\r\n")? + 4;
         let raw = inbox.take(len).to_vec();
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut lines = text.split("\r\n");
