@@ -3,12 +3,13 @@ mod answering;
 
 pub use answering::has_body;
 
-use super::draw::Style;
+use super::draw::{self, Style};
 use super::payload::{astray, payload, request_key};
 use super::plan::{Ledger, domain_name};
 use super::wire::{Body, Head, Inbox};
 use ringback::io::Millis;
 use ringback::io::sim::{Heard, Peer, Random, World};
+use std::collections::VecDeque;
 
 /// The 101 that a classic gateway is told, byte for byte.
 const CLASSIC_101: &[u8] = b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\n";
@@ -69,6 +70,9 @@ pub struct Gateway {
     eof_at: Millis,
     out: Vec<u8>,
     sent: usize,
+    /// Where in `out` it rests, and for how long.
+    rests: VecDeque<(usize, Millis)>,
+    rests_until: Millis,
     style: Style,
     leave: Leave,
     /// It leaves no sooner.
@@ -83,11 +87,11 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn draw(number: usize, domain: usize, random: &mut Random, hasty: bool, ledger: &Ledger) -> Gateway {
-        let Ledger { calm, epoch, hurried, .. } = *ledger;
+        let Ledger { calm, epoch, crowded, .. } = *ledger;
         Gateway {
             number,
             domain,
-            classic: hasty || random.chance(if hurried { 0 } else { 500 }),
+            classic: hasty || random.chance(if crowded { 0 } else { 500 }),
             strip: random.chance(300),
             hasty,
             at: epoch + if calm || random.chance(700) { 0 } else { random.below(1500) as Millis },
@@ -103,6 +107,8 @@ impl Gateway {
             eof_at: 0,
             out: Vec::new(),
             sent: 0,
+            rests: VecDeque::new(),
+            rests_until: 0,
             style: Style::AllAtOnce,
             leave: Leave::Stay,
             stays_until: 0,
@@ -209,11 +215,13 @@ impl Gateway {
 
     fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
         let listener = self.random.below(world.listeners());
-        self.peer = Some(world.connect(self.random.below(shards), listener));
+        let shard = ledger.gateways_at.unwrap_or_else(|| self.random.below(shards));
+        self.peer = Some(world.connect(shard, listener));
         self.connection = ledger.connections;
         ledger.connections += 1;
         self.state = State::Registering;
         (self.inbox, self.eof, self.sent) = (Inbox::default(), false, 0);
+        (self.rests, self.rests_until) = (VecDeque::new(), 0);
         self.out = self.registration();
         self.style = Style::draw(&mut self.random, 1000);
         (self.leave, self.stays_until) = (Leave::Stay, 0);
@@ -268,7 +276,16 @@ impl Gateway {
     fn flush<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
         let rest = self.out.len() - self.sent;
         if rest > 0 {
-            let some = self.style.some_of(&mut self.random, rest);
+            if world.now() < self.rests_until {
+                return false;
+            }
+            if let Some(time) = draw::rest(&mut self.rests, self.sent) {
+                self.rests_until = world.now() + time;
+                world.wake_at(self.rests_until);
+                return true;
+            }
+            let next = self.rests.front().map_or(rest, |&(at, _)| (at - self.sent).min(rest));
+            let some = self.style.some_of(&mut self.random, next);
             let Some(sent) = world.send(peer, &self.out[self.sent..self.sent + some]) else {
                 world.close(peer);
                 self.away(world, ledger);
@@ -451,6 +468,7 @@ impl Gateway {
             self.check_part(world, ledger, &serving);
             self.leave = Leave::Close;
             (self.out, self.sent) = (Vec::new(), 0);
+            self.rests.clear();
             return true;
         }
         self.answer(world, ledger) | self.complete(world, ledger)

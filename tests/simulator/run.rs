@@ -72,8 +72,10 @@ pub fn run(seed: u64, variation: &Variation, trace_lines: usize, tell: impl FnOn
 struct Kind {
     /// Nothing goes wrong but what the kernel may do, and what rude peers do to themselves.
     calm: bool,
-    /// Many clients, few gateways on many shards, and little patience.
+    /// Many clients, and few gateways on many shards.
     crowd: bool,
+    /// They wait for as long as it takes.
+    patient: bool,
     /// Few are admitted.
     limited: bool,
     /// Many rude peers, and a small pool that they hold most of.
@@ -87,7 +89,8 @@ impl Kind {
         let calm = random.chance(400);
         let (crowd, limited) = (random.chance(if calm { 250 } else { 0 }), random.chance(if calm { 0 } else { 200 }));
         let (hogs, fat) = (random.chance(150), random.chance(40));
-        Kind { calm, crowd, limited: limited && !variation.lacks("limits"), hogs, fat }
+        let patient = crowd && random.chance(600);
+        Kind { calm, crowd, patient, limited: limited && !variation.lacks("limits"), hogs, fat }
     }
 }
 
@@ -100,7 +103,7 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         hostnames: vec!["relay.test".to_owned()],
         // Kept classic gateways serve one client at a time, so that waiting for one may take long.
         client_wait: match kind.calm {
-            true if kind.crowd => seconds(2),
+            true if kind.crowd && !kind.patient => seconds(2),
             true => seconds(1800),
             false => seconds(random.pick(&[0, 2, 10])),
         },
@@ -172,7 +175,9 @@ impl Simulation {
         let wait = config.client_wait.as_millis() as Millis;
         let mut ledger = Ledger {
             calm: kind.calm,
-            hurried: kind.crowd,
+            crowded: kind.crowd,
+            hurried: kind.crowd && !kind.patient,
+            gateways_at: (kind.patient && random.chance(300)).then(|| random.below(count)),
             limited: kind.limited,
             ipv6: !variation.lacks("ipv6"),
             epoch,
@@ -220,9 +225,10 @@ impl Simulation {
     fn draw_gateways(random: &mut Random, ledger: &mut Ledger, variation: &Variation) -> Vec<Gateway> {
         let mut gateways = Vec::new();
         for domain in 0..ledger.domains {
-            let hasty = random.chance(if ledger.hurried { 0 } else { 60 });
+            let hasty = random.chance(if ledger.crowded { 0 } else { 60 });
             ledger.hasty.extend(hasty.then_some(domain));
-            let of_domain = random.between(if ledger.hurried { 3 } else { 1 }, 4);
+            let least = if ledger.hurried { 3 } else { 1 };
+            let of_domain = random.between(least, 4);
             for nth in 0..of_domain {
                 let gateway = Gateway::draw(gateways.len(), domain, random, hasty, ledger);
                 // One of each is left: without any, refusals would be right.
@@ -330,10 +336,26 @@ impl Simulation {
             let next = self.world.next_wake().into_iter().chain(live.filter_map(|(_, &due)| due)).min();
             let Some(next) = next.filter(|&at| at <= by) else { return done(self) };
             self.passes = 0;
+            self.check_waiting();
             self.world.jump(next.max(self.world.now() + 1));
             if self.random.chance(NEEDLESS) {
                 // A kernel may wake a shard for nothing.
                 self.world.wake_shard(self.random.below(self.shards.len()));
+            }
+        }
+    }
+
+    /// Nobody waits for what is there: a gateway that is free and a client that wants it find each other.
+    fn check_waiting(&self) {
+        let now = self.world.now();
+        for client in &self.clients {
+            let Some((id, asked)) = client.waits(now) else { continue };
+            if let Some(gateway) = self.ledger.kept_waiting(id, asked, now) {
+                self.world.fault(&format!(
+                    "{}: waits since {asked} although gateway {gateway} is free: {}",
+                    client.describe(),
+                    self.ledger.exchanges[id].describe()
+                ));
             }
         }
     }

@@ -169,6 +169,20 @@ impl Body {
     }
 }
 
+/// Where the data of each chunk ends, in a body that begins at `at`.
+pub fn chunk_ends(bytes: &[u8], mut at: usize) -> Vec<usize> {
+    let mut ends = Vec::new();
+    while let Some(line) = memchr::memmem::find(&bytes[at..], b"\r\n") {
+        let digits = bytes[at..at + line].split(|&b| b == b';').next().unwrap_or_default();
+        let size = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let Some(size @ 1..) = size else { break };
+        at += line + 2 + size;
+        ends.push(at);
+        at += 2;
+    }
+    ends
+}
+
 /// Writes `bytes` in chunks that `cut` chooses the sizes of, with a trailer.
 pub fn chunked(bytes: &[u8], trailer: Option<&str>, mut cut: impl FnMut(usize) -> usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 64);
