@@ -147,7 +147,10 @@ impl Gateway {
     pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
         let now = world.now();
         let Some(peer) = self.peer else {
-            if self.retired || now < self.at {
+            if self.retired {
+                return false;
+            }
+            if now < self.at {
                 world.wake_at(self.at);
                 return false;
             }
