@@ -18,6 +18,7 @@ use ringback::io::sim::World;
 use simulator::echo::{self, Fault};
 use simulator::variation::Variation;
 use std::cell::RefCell;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -88,6 +89,11 @@ fn shards_keep_their_promises_whatever_the_seed() {
     );
 }
 
+/// Says something at once: what a test prints is kept until its end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Runs the seeds that are asked for, on all processors. Returns those that failed, in order, with what went wrong.
 fn run_all(variation: &Variation) -> Vec<(u64, String)> {
     let (first, count) = (number("RINGBACK_FROM").unwrap_or(0), seeds());
@@ -103,10 +109,10 @@ fn run_all(variation: &Variation) -> Vec<(u64, String)> {
             }
             let done = seed - first;
             if count >= MANY && done > 0 && done % REPORT_EVERY == 0 {
-                eprintln!("{done} seeds, {:.0} a second", done as f64 / began.elapsed().as_secs_f64());
+                say(&format!("{done} seeds, {:.0} a second", done as f64 / began.elapsed().as_secs_f64()));
             }
             if let Some(wrong) = failure(|| simulator::run::run(seed, variation, 0, |_| {})) {
-                eprintln!("FAILED {seed}: {}", wrong.lines().next().unwrap_or_default());
+                say(&format!("FAILED {seed}: {}", wrong.lines().next().unwrap_or_default()));
                 let mut failed = failed.lock().expect("not poisoned");
                 failed.push((seed, wrong));
                 stop.fetch_or(failed.len() >= most, Relaxed);
