@@ -18,9 +18,11 @@ use ringback::io::sim::World;
 use simulator::echo::{self, Fault};
 use simulator::variation::Variation;
 use std::cell::RefCell;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 /// Seeds that an optimised build runs; `RINGBACK_SEEDS` says otherwise.
 const SEEDS: u64 = 2000;
@@ -28,8 +30,12 @@ const SEEDS: u64 = 2000;
 const SEEDS_UNOPTIMISED: u64 = 60;
 /// Lines of trace that a failure comes with; `RINGBACK_TRACE` says otherwise.
 const TRACE_LINES: u64 = 60;
-/// Threads that share them.
-const THREADS: usize = 2;
+/// From so many on, a run says now and then how far it has come.
+const MANY: u64 = 100_000;
+/// How often.
+const REPORT_EVERY: u64 = 50_000;
+/// Failures after which even a run that goes on behind them ends.
+const FAILURES_MAX: usize = 10;
 
 /// What a run panicked with, if it did.
 fn failure(run: impl FnOnce()) -> Option<String> {
@@ -60,7 +66,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Every seed is another fleet of gateways and clients, and another order of everything. `RINGBACK_SEEDS` says how
-/// many and `RINGBACK_FROM` from which on, `RINGBACK_ALL` goes on behind failures, `RINGBACK_SEED` replays a single one
+/// many and `RINGBACK_FROM` from which on, `RINGBACK_ALL` goes on behind the first few failures, `RINGBACK_SEED` replays a single one
 /// and prints its last lines, `RINGBACK_SHRINK` leaves something out (see [`Variation`]).
 #[test]
 fn shards_keep_their_promises_whatever_the_seed() {
@@ -71,32 +77,8 @@ fn shards_keep_their_promises_whatever_the_seed() {
         }
         return;
     }
-    let (next, stop) = (AtomicU64::new(number("RINGBACK_FROM").unwrap_or(0)), AtomicBool::new(false));
-    let last = next.load(Relaxed) + seeds();
-    let failed = Mutex::new(Vec::new());
-    let all = number("RINGBACK_ALL").is_some();
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while !stop.load(Relaxed) {
-                    let seed = next.fetch_add(1, Relaxed);
-                    if seed >= last {
-                        return;
-                    }
-                    if let Some(wrong) = failure(|| simulator::run::run(seed, &variation, 0, |_| {})) {
-                        failed.lock().expect("not poisoned").push((seed, wrong));
-                        stop.store(!all, Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let mut failed = failed.into_inner().expect("not poisoned");
-    failed.sort();
+    let failed = run_all(&variation);
     let Some((first, wrong)) = failed.first() else { return };
-    for (seed, wrong) in failed.iter().filter(|_| all) {
-        println!("FAILED {seed}: {}", wrong.lines().next().unwrap_or_default());
-    }
     let again = |less: &Variation| failure(|| simulator::run::run(*first, less, 0, |_| {}));
     let least = variation.shrink(wrong, again);
     let trace = replay(*first, &least).unwrap_or_else(|| "it does not fail again: not all is the seed's".into());
@@ -105,6 +87,46 @@ fn shards_keep_their_promises_whatever_the_seed() {
          cargo test --profile ci --test simulator shards\n",
         failed.len()
     );
+}
+
+/// Says something at once: what a test prints is kept until its end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Runs the seeds that are asked for, on all processors. Returns those that failed, in order, with what went wrong.
+fn run_all(variation: &Variation) -> Vec<(u64, String)> {
+    let (first, count) = (number("RINGBACK_FROM").unwrap_or(0), seeds());
+    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
+    let failed = Mutex::new(Vec::new());
+    let most = if number("RINGBACK_ALL").is_some() { FAILURES_MAX } else { 1 };
+    let began = Instant::now();
+    let work = || {
+        while !stop.load(Relaxed) {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= first + count {
+                return;
+            }
+            let done = seed - first;
+            if count >= MANY && done > 0 && done % REPORT_EVERY == 0 {
+                say(&format!("{done} seeds, {:.0} a second", done as f64 / began.elapsed().as_secs_f64()));
+            }
+            if let Some(wrong) = failure(|| simulator::run::run(seed, variation, 0, |_| {})) {
+                say(&format!("FAILED {seed}: {}", wrong.lines().next().unwrap_or_default()));
+                let mut failed = failed.lock().expect("not poisoned");
+                failed.push((seed, wrong));
+                stop.fetch_or(failed.len() >= most, Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut failed = failed.into_inner().expect("not poisoned");
+    failed.sort();
+    failed
 }
 
 #[test]

@@ -25,7 +25,7 @@ use super::{
 };
 use conn::{End, Found};
 use pool::{Pipes, Pool};
-use state::State;
+use state::{State, Whom};
 use std::cell::RefMut;
 use std::io;
 use std::net::SocketAddr;
@@ -73,6 +73,15 @@ impl<M> Sim<M> {
         match (lent.is_empty(), self.calls.pipes.held()) {
             (true, 0) => None,
             (_, pipes) => Some(format!("shard {} has buffers {lent:?} and {pipes} pipes on loan", self.calls.number)),
+        }
+    }
+}
+
+impl<M> Drop for Sim<M> {
+    fn drop(&mut self) {
+        // A panic may have come from within the world.
+        if let Ok(mut state) = self.calls.world.0.try_borrow_mut() {
+            state.shards[self.calls.number].over = true;
         }
     }
 }
@@ -219,6 +228,9 @@ impl<M> Calls for SimCalls<M> {
         };
         state.note(|| format!("shard {}: recv {fd:?}: {received:?}", self.number));
         let bytes = if let Received::Bytes(buf) = &received { buf.len() } else { 0 };
+        if bytes > 0 {
+            state.wake(Whom::Actor(state.conns[conn].far));
+        }
         state.called(self.number, conn, bytes);
         received
     }
@@ -304,6 +316,9 @@ impl<M> Calls for SimCalls<M> {
         };
         state.note(|| format!("shard {}: splice {fd:?} to pipe {}: {spliced:?}", self.number, pipe.0));
         let bytes = if let Spliced::Moved(bytes) = spliced { bytes } else { 0 };
+        if bytes > 0 {
+            state.wake(Whom::Actor(state.conns[conn].far));
+        }
         state.called(self.number, conn, bytes);
         spliced
     }

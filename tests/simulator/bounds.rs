@@ -19,6 +19,10 @@ pub const BUDGET: Budget = Budget {
 /// longer than anything that the simulated network, kernel and mail hold back together.
 pub const FREE_TOO_LONG: Millis = 1500;
 
+/// A client may not wait for longer than this for a gateway that has been free for as long: the same, and the time for
+/// which a gateway that has its request may not read.
+pub const WAITS_TOO_LONG: Millis = 3 * FREE_TOO_LONG;
+
 /// What every run goes without, by the names that `RINGBACK_SHRINK` uses. Empty unless an oracle is ahead of the
 /// relay.
 pub const OFF: &[&str] = &[];

@@ -4,7 +4,7 @@ mod pace;
 
 use super::draw::{self, Style};
 use super::payload::{payload, request_key};
-use super::plan::{Kind, Ledger, request_body};
+use super::plan::{Framed, Kind, Ledger, request_body};
 use super::wire::{Body, Framing, Head, Inbox};
 use checks::{check_body, check_head, draw_script};
 use ringback::io::Millis;
@@ -47,6 +47,9 @@ struct Live {
     out: Vec<u8>,
     places: Vec<Place>,
     sent: usize,
+    /// Where in `out` it rests, and for how long.
+    rests: VecDeque<(usize, Millis)>,
+    rests_until: Millis,
     finished: bool,
     /// No more can be sent.
     mute: bool,
@@ -65,6 +68,10 @@ struct Live {
     closing: bool,
     style: Style,
     since: Vec<Millis>,
+    /// When the head of each request had been sent.
+    asked: Vec<Millis>,
+    /// When the last answer was complete.
+    replied_at: Millis,
     continue_at: Option<Millis>,
     wait_until: Millis,
 }
@@ -112,10 +119,22 @@ impl Client {
         }
     }
 
+    /// The request for whose answer it waits, and since when, if it takes what comes.
+    pub fn waits(&self, now: Millis) -> Option<(usize, Millis)> {
+        let live = self.live.as_ref()?;
+        let begun = live.reply.is_some() || live.raw.is_some() || !live.inbox.is_empty() || now < live.wait_until;
+        let over = live.ended || live.closing || live.mute || live.turned_away;
+        let (&id, &asked) = (live.script.requests.get(live.at)?, live.asked.get(live.at)?);
+        (!begun && !over).then_some((id, asked.max(live.replied_at)))
+    }
+
     /// Does one thing or a few. True when something happened.
     pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
         if self.live.is_none() {
-            if self.scripts.is_empty() || world.now() < self.at {
+            if self.scripts.is_empty() {
+                return false;
+            }
+            if world.now() < self.at {
                 world.wake_at(self.at);
                 return false;
             }
@@ -129,14 +148,16 @@ impl Client {
         let peer = checks::connect(world, shards, &mut self.random, ledger);
         let script = self.scripts.pop_front().expect("a script");
         let mut out = Vec::new();
-        let mut places = Vec::new();
+        let (mut places, mut rests) = (Vec::new(), VecDeque::new());
         for &id in &script.requests {
             let exchange = &mut ledger.exchanges[id];
             exchange.address = Some(world.address(peer));
             let start = out.len();
             out.extend(&exchange.head);
             places.push(Place { start, head_end: out.len(), released: !exchange.expect });
+            let body_at = out.len();
             out.extend(request_body(exchange, id, &mut self.random));
+            rests.extend(draw::rests(&mut self.random, &out, body_at, exchange.framed == Framed::Chunked));
             if exchange.is_tunnel() {
                 out.extend(payload(request_key(id), exchange.len));
             }
@@ -152,6 +173,8 @@ impl Client {
             out,
             places,
             sent: 0,
+            rests,
+            rests_until: 0,
             finished: false,
             mute: false,
             inbox: Inbox::default(),
@@ -163,6 +186,8 @@ impl Client {
             turned_away: false,
             closing: false,
             since: Vec::new(),
+            asked: Vec::new(),
+            replied_at: 0,
             continue_at: None,
             wait_until: 0,
         });
@@ -187,10 +212,16 @@ impl Client {
             }
             return live.finished;
         }
-        if live.sent >= limit {
+        if live.sent >= limit || world.now() < live.rests_until {
             return false;
         }
-        let some = live.style.some_of(&mut self.random, limit - live.sent);
+        if let Some(time) = draw::rest(&mut live.rests, live.sent) {
+            live.rests_until = world.now() + time;
+            world.wake_at(live.rests_until);
+            return true;
+        }
+        let next = live.rests.front().map_or(limit, |&(at, _)| at.min(limit));
+        let some = live.style.some_of(&mut self.random, next - live.sent);
         match world.send(live.peer, &live.out[live.sent..live.sent + some]) {
             None => {
                 live.mute = true;
@@ -200,6 +231,9 @@ impl Client {
                 live.sent += sent;
                 while live.since.len() < live.places.len() && live.places[live.since.len()].start < live.sent {
                     live.since.push(world.now());
+                }
+                while live.asked.len() < live.places.len() && live.places[live.asked.len()].head_end <= live.sent {
+                    live.asked.push(world.now());
                 }
                 sent > 0
             }
@@ -383,6 +417,7 @@ impl Client {
         }
         exchange.result = Some("answered");
         live.at += 1;
+        live.replied_at = world.now();
         if exchange.is_tunnel() {
             // Refused: what was meant for the tunnel is not sent.
             let end = live.places[live.at - 1].head_end;
@@ -472,10 +507,12 @@ impl Client {
             }
         }
         exchange.result = Some(if whole { "answered" } else { "cut" });
+        // What is sent on behind an early answer finds the relay gone, if it comes so late that it lingers no more.
+        let late = exchange.answer.early && live.places[live.at].head_end < live.sent;
         // What is sent behind a request that is answered by something else than HTTP makes the gateway reset; what is sent
         // behind the last answer, the relay.
         let more_sent = (live.raw.is_some() || live.closing) && live.places[live.at + 1].start < live.sent;
-        if needed && (!whole || reset && !more_sent) {
+        if needed && (!whole || reset && !more_sent && !late) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()

@@ -1,6 +1,9 @@
 //! Draws a simulation from a seed: who asks what, and what goes wrong.
 use super::plan::{Answer, Exchange, Fate, Framed, Kind};
+use super::wire::chunk_ends;
+use ringback::io::Millis;
 use ringback::io::sim::Random;
+use std::collections::VecDeque;
 
 /// A length: mostly small, now and then one worth splicing.
 fn length(random: &mut Random) -> usize {
@@ -77,6 +80,33 @@ pub fn exchange(random: &mut Random, domains: usize, calm: bool, may_tunnel: boo
         result: None,
         address: None,
     }
+}
+
+/// Where a sender rests, and for how long: behind the data of a chunk, or anywhere in `bytes` from `at` on. That is
+/// where a relay that has announced more to its own kernel is left without it.
+pub fn rests(random: &mut Random, bytes: &[u8], at: usize, chunked: bool) -> VecDeque<(usize, Millis)> {
+    if at >= bytes.len() || !random.chance(150) {
+        return VecDeque::new();
+    }
+    let ends = if chunked { chunk_ends(bytes, at) } else { Vec::new() };
+    let mut places: Vec<usize> = (0..random.between(1, 3))
+        .map(|_| match ends.is_empty() || random.chance(200) {
+            true => random.between(at, bytes.len() - 1),
+            // Before its line end, or behind that.
+            false => random.pick(&ends) + random.pick(&[0, 0, 1, 2]),
+        })
+        .collect();
+    places.sort_unstable();
+    places.into_iter().map(|place| (place, random.pick(&[1, 300, 2000]))).collect()
+}
+
+/// Takes the rest that is due, if one is when so much is sent. Says how long it is.
+pub fn rest(rests: &mut VecDeque<(usize, Millis)>, sent: usize) -> Option<Millis> {
+    let &(at, time) = rests.front()?;
+    (at == sent).then(|| {
+        rests.pop_front();
+        time
+    })
 }
 
 /// How much an actor gives to the network at a time.

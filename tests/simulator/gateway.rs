@@ -3,12 +3,13 @@ mod answering;
 
 pub use answering::has_body;
 
-use super::draw::Style;
+use super::draw::{self, Style};
 use super::payload::{astray, payload, request_key};
 use super::plan::{Ledger, domain_name};
 use super::wire::{Body, Head, Inbox};
 use ringback::io::Millis;
 use ringback::io::sim::{Heard, Peer, Random, World};
+use std::collections::VecDeque;
 
 /// The 101 that a classic gateway is told, byte for byte.
 const CLASSIC_101: &[u8] = b"HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\n";
@@ -69,6 +70,9 @@ pub struct Gateway {
     eof_at: Millis,
     out: Vec<u8>,
     sent: usize,
+    /// Where in `out` it rests, and for how long.
+    rests: VecDeque<(usize, Millis)>,
+    rests_until: Millis,
     style: Style,
     leave: Leave,
     /// It leaves no sooner.
@@ -76,16 +80,18 @@ pub struct Gateway {
     serving: Option<Serving>,
     /// The last request that this connection was given.
     last: Option<usize>,
+    /// It would be free but for that request's client, who has not had the answer yet.
+    passing_on: bool,
     retired: bool,
 }
 
 impl Gateway {
     pub fn draw(number: usize, domain: usize, random: &mut Random, hasty: bool, ledger: &Ledger) -> Gateway {
-        let Ledger { calm, epoch, hurried, .. } = *ledger;
+        let Ledger { calm, epoch, crowded, .. } = *ledger;
         Gateway {
             number,
             domain,
-            classic: hasty || random.chance(if hurried { 0 } else { 500 }),
+            classic: hasty || random.chance(if crowded { 0 } else { 500 }),
             strip: random.chance(300),
             hasty,
             at: epoch + if calm || random.chance(700) { 0 } else { random.below(1500) as Millis },
@@ -101,11 +107,14 @@ impl Gateway {
             eof_at: 0,
             out: Vec::new(),
             sent: 0,
+            rests: VecDeque::new(),
+            rests_until: 0,
             style: Style::AllAtOnce,
             leave: Leave::Stay,
             stays_until: 0,
             serving: None,
             last: None,
+            passing_on: false,
             retired: false,
         }
     }
@@ -138,7 +147,11 @@ impl Gateway {
     pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
         let now = world.now();
         let Some(peer) = self.peer else {
-            if self.retired || now < self.at {
+            if self.retired {
+                return false;
+            }
+            if now < self.at {
+                world.wake_at(self.at);
                 return false;
             }
             self.connect(world, shards, ledger);
@@ -167,7 +180,7 @@ impl Gateway {
     }
 
     /// Whether it waits for a request, as far as it knows.
-    fn note_whether_free(&self, now: Millis, ledger: &mut Ledger) {
+    fn note_whether_free(&mut self, now: Millis, ledger: &mut Ledger) {
         let idle = match self.state {
             State::Registering => self.classic,
             // A classic one stays with its client for the next request.
@@ -176,6 +189,7 @@ impl Gateway {
         };
         // Its answer may still be on its way through the relay, to a client that does not read.
         let passed_on = self.last.is_none_or(|id| ledger.exchanges[id].result.is_some());
+        self.passing_on = !passed_on;
         let nothing_new = self.inbox.is_empty() && self.sent == self.out.len() && !self.eof && now >= self.reads_from;
         if ledger.free.len() <= self.number {
             ledger.free.resize(self.number + 1, None);
@@ -183,6 +197,11 @@ impl Gateway {
         let free = &mut ledger.free[self.number];
         let since = free.map_or(now, |free| free.1);
         *free = (idle && nothing_new && passed_on && self.peer.is_some()).then_some((self.domain, since));
+    }
+
+    /// Whether the client whom it was waiting for has come to an end with its request.
+    pub fn has_passed_on(&self, ledger: &Ledger) -> bool {
+        self.peer.is_some() && self.passing_on && self.last.is_none_or(|id| ledger.exchanges[id].result.is_some())
     }
 
     /// Says something unasked. Its time is that of the first byte's sending: what cannot be sent is not said.
@@ -199,11 +218,13 @@ impl Gateway {
 
     fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
         let listener = self.random.below(world.listeners());
-        self.peer = Some(world.connect(self.random.below(shards), listener));
+        let shard = ledger.gateways_at.unwrap_or_else(|| self.random.below(shards));
+        self.peer = Some(world.connect(shard, listener));
         self.connection = ledger.connections;
         ledger.connections += 1;
         self.state = State::Registering;
         (self.inbox, self.eof, self.sent) = (Inbox::default(), false, 0);
+        (self.rests, self.rests_until) = (VecDeque::new(), 0);
         self.out = self.registration(ledger);
         self.style = Style::draw(&mut self.random, 1000);
         (self.leave, self.stays_until) = (Leave::Stay, 0);
@@ -258,7 +279,16 @@ impl Gateway {
     fn flush<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
         let rest = self.out.len() - self.sent;
         if rest > 0 {
-            let some = self.style.some_of(&mut self.random, rest);
+            if world.now() < self.rests_until {
+                return false;
+            }
+            if let Some(time) = draw::rest(&mut self.rests, self.sent) {
+                self.rests_until = world.now() + time;
+                world.wake_at(self.rests_until);
+                return true;
+            }
+            let next = self.rests.front().map_or(rest, |&(at, _)| (at - self.sent).min(rest));
+            let some = self.style.some_of(&mut self.random, next);
             let Some(sent) = world.send(peer, &self.out[self.sent..self.sent + some]) else {
                 world.close(peer);
                 self.away(world, ledger);
@@ -441,6 +471,7 @@ impl Gateway {
             self.check_part(world, ledger, &serving);
             self.leave = Leave::Close;
             (self.out, self.sent) = (Vec::new(), 0);
+            self.rests.clear();
             return true;
         }
         self.answer(world, ledger) | self.complete(world, ledger)
@@ -477,14 +508,15 @@ impl Gateway {
         if serving.answer_at.is_some() && there > 0 {
             world.fault(&format!("gateway {}: tunnel bytes before the answer", self.number));
         }
+        if there == 0 {
+            return false;
+        }
         serving.body.bytes.extend(self.inbox.take(there));
         let len = ledger.exchanges[serving.id].len.min(serving.body.bytes.len());
         let want = payload(request_key(serving.id), len);
-        if there > 0
-            && let Some(wrong) = astray(&serving.body.bytes, &want)
-        {
+        if let Some(wrong) = astray(&serving.body.bytes, &want) {
             world.fault(&format!("tunnel {} at gateway {}: {wrong}", serving.id, self.number));
         }
-        there > 0
+        true
     }
 }

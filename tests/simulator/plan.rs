@@ -1,5 +1,5 @@
 //! What every request is and how it is to be answered, known to both sides behind the relay's back.
-use super::bounds::FREE_TOO_LONG;
+use super::bounds::{FREE_TOO_LONG, WAITS_TOO_LONG};
 use super::payload::{payload, request_key};
 use super::wire::chunked;
 use ringback::io::Millis;
@@ -138,8 +138,12 @@ pub struct Ledger {
     pub connections: usize,
     /// Whether nothing goes wrong but what the simulated kernel may do: then every request must succeed.
     pub calm: bool,
-    /// Whether clients wait for a busy gateway for so short a time that some are refused.
+    /// Whether many clients want few gateways.
+    pub crowded: bool,
+    /// Whether they wait for so short a time that some are refused.
     pub hurried: bool,
+    /// The shard that all gateways connect to, if it is one.
+    pub gateways_at: Option<usize>,
     /// Whether the relay admits so few that anybody may be turned away.
     pub limited: bool,
     /// Whether some clients come by IPv6.
@@ -187,6 +191,19 @@ impl Ledger {
     /// Whether a request must succeed, as far as the relay is concerned.
     pub fn must_succeed(&self, exchange: &Exchange) -> bool {
         self.calm && (!self.ending || exchange.under_way)
+    }
+
+    /// Says which gateway has been free, and for whom it should not have been: a client that has waited since `asked`,
+    /// with a request that no gateway has seen.
+    pub fn kept_waiting(&self, id: usize, asked: Millis, now: Millis) -> Option<usize> {
+        let exchange = &self.exchanges[id];
+        // Elsewhere a gateway that is about to go, or that speaks unasked, may have it and not look at it.
+        let sound = self.calm && self.client_wait.is_some();
+        let waits = sound && asked + WAITS_TOO_LONG < now && exchange.reached.is_empty();
+        let of = |free: &Option<(usize, Millis)>| {
+            free.is_some_and(|(of, since)| of == exchange.domain && since + WAITS_TOO_LONG < now)
+        };
+        if waits && !self.ending { self.free.iter().position(of) } else { None }
     }
 
     /// Says which gateway of a domain has been free for so long that nobody may be refused for want of one.

@@ -91,7 +91,10 @@ impl Rude {
     /// Does one thing or a few. True when something happened.
     pub fn step<M>(&mut self, world: &World<M>, shards: usize, less: &Variation) -> bool {
         let Some(live) = &mut self.live else {
-            if self.lives == 0 || world.now() < self.at {
+            if self.lives == 0 {
+                return false;
+            }
+            if world.now() < self.at {
                 world.wake_at(self.at);
                 return false;
             }
@@ -143,7 +146,7 @@ impl Live {
         match world.receive(self.peer, random.between(1, 20_000), &mut self.heard) {
             Heard::Nothing => return false,
             Heard::Bytes(_) => {
-                while let Some(end) = self.heard[self.looked..].windows(4).position(|four| four == b"\r\n\r\n") {
+                while let Some(end) = memchr::memmem::find(&self.heard[self.looked..], b"\r\n\r\n") {
                     let head = &self.heard[self.looked..self.looked + end];
                     if let Some(stray) = gateways::stray(head, &self.names) {
                         world.fault(&format!("a rude gateway of {:?} got a request for {stray}", self.names));
@@ -151,6 +154,8 @@ impl Live {
                     self.looked += end + 4;
                     self.heads += 1;
                 }
+                // The next one may have begun.
+                self.looked = self.looked.max(self.heard.len().saturating_sub(3));
             }
             Heard::Eof | Heard::Reset => self.ended = true,
         }

@@ -24,6 +24,8 @@ const RUDE_FOR: Millis = 120 * 1000;
 const AT_REST_WITHIN: Millis = 6 * 3600 * 1000;
 /// Passes without the clock going on: more means that a shard turns in circles.
 const PASSES_MAX: usize = 300_000;
+/// So many times in a thousand that the clock goes on, a shard has a turn although nothing has happened to it.
+const NEEDLESS: u32 = 100;
 /// So many seeds in a thousand drain the relay while clients are busy.
 const DRAINED: u32 = 60;
 /// So many have rude peers beside the polite ones.
@@ -42,6 +44,8 @@ struct Simulation {
     world: World<Message>,
     random: Random,
     shards: Vec<Option<Shard<Sim<Message>>>>,
+    /// When each shard's next turn is due, even if nothing happens.
+    dues: Vec<Option<Millis>>,
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
     rude: Vec<Rude>,
@@ -70,8 +74,10 @@ pub fn run(seed: u64, variation: &Variation, trace_lines: usize, tell: impl FnOn
 struct Kind {
     /// Nothing goes wrong but what the kernel may do, and what rude peers do to themselves.
     calm: bool,
-    /// Many clients, few gateways on many shards, and little patience.
+    /// Many clients, and few gateways on many shards.
     crowd: bool,
+    /// They wait for as long as it takes.
+    patient: bool,
     /// Few are admitted.
     limited: bool,
     /// Many rude peers, and a small pool that they hold most of.
@@ -85,7 +91,8 @@ impl Kind {
         let calm = random.chance(400);
         let (crowd, limited) = (random.chance(if calm { 250 } else { 0 }), random.chance(if calm { 0 } else { 200 }));
         let (hogs, fat) = (random.chance(150), random.chance(40));
-        Kind { calm, crowd, limited: limited && !variation.lacks("limits"), hogs, fat }
+        let patient = crowd && random.chance(600);
+        Kind { calm, crowd, patient, limited: limited && !variation.lacks("limits"), hogs, fat }
     }
 }
 
@@ -98,7 +105,7 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         hostnames: vec!["relay.test".to_owned()],
         // Kept classic gateways serve one client at a time, so that waiting for one may take long.
         client_wait: match kind.calm {
-            true if kind.crowd => seconds(2),
+            true if kind.crowd && !kind.patient => seconds(2),
             true => seconds(1800),
             false => seconds(random.pick(&[0, 2, 10])),
         },
@@ -170,7 +177,9 @@ impl Simulation {
         let wait = config.client_wait.as_millis() as Millis;
         let mut ledger = Ledger {
             calm: kind.calm,
-            hurried: kind.crowd,
+            crowded: kind.crowd,
+            hurried: kind.crowd && !kind.patient,
+            gateways_at: (kind.patient && random.chance(300)).then(|| random.below(count)),
             limited: kind.limited,
             ipv6: !variation.lacks("ipv6"),
             epoch,
@@ -197,7 +206,7 @@ impl Simulation {
         let from = epoch + if kind.calm { 5000 } else { 0 };
         let drains = apart.chance(DRAINED) && !variation.lacks("drain");
         let drains_at = drains.then(|| from + apart.below(4000) as Millis);
-        world.wake_at(drains_at.unwrap_or(0));
+        world.stop_at(drains_at.unwrap_or(0));
         let rude = match kind.hogs {
             true => apart.between(10, 20),
             false if kind.fat || apart.chance(RUDE) => apart.between(2, 10),
@@ -209,6 +218,7 @@ impl Simulation {
             world,
             random,
             shards,
+            dues: vec![Some(0); count],
             gateways,
             clients,
             rude,
@@ -224,9 +234,10 @@ impl Simulation {
     fn draw_gateways(random: &mut Random, ledger: &mut Ledger, variation: &Variation) -> Vec<Gateway> {
         let mut gateways = Vec::new();
         for domain in 0..ledger.domains {
-            let hasty = random.chance(if ledger.hurried { 0 } else { 60 });
+            let hasty = random.chance(if ledger.crowded { 0 } else { 60 });
             ledger.hasty.extend(hasty.then_some(domain));
-            let of_domain = random.between(if ledger.hurried { 3 } else { 1 }, 4);
+            let least = if ledger.hurried { 3 } else { 1 };
+            let of_domain = random.between(least, 4);
             for nth in 0..of_domain {
                 let gateway = Gateway::draw(gateways.len(), domain, random, hasty, ledger);
                 // One of each is left: without any, refusals would be right.
@@ -247,28 +258,30 @@ impl Simulation {
         }
     }
 
-    /// Gives everybody a turn, in any order. True when something happened.
+    /// Gives everybody a turn who may have something to do, in any order. True when something happened.
     fn pass(&mut self, skipping: u32) -> bool {
         let began = self.world.now();
         if self.drains_at.take_if(|at| *at <= self.world.now()).is_some() {
             self.drain();
         }
-        let actors = self.clients.len() + self.gateways.len() + self.rude.len() + self.shards.len();
+        let _ = self.world.next_wake();
+        for (n, gateway) in self.gateways.iter().enumerate() {
+            if gateway.has_passed_on(&self.ledger) {
+                self.world.wake(self.clients.len() + n);
+            }
+        }
+        let peers = self.clients.len() + self.gateways.len() + self.rude.len();
+        let actors = peers + self.shards.len();
         let (first, mut active) = (self.random.below(actors), false);
         for n in 0..actors {
             if self.random.chance(skipping) {
                 continue;
             }
             let at = (first + n) % actors;
-            active |= match at.checked_sub(self.clients.len()) {
-                None => self.clients[at].step(&self.world, self.shards.len(), &mut self.ledger),
-                Some(at) if at < self.gateways.len() => {
-                    self.gateways[at].step(&self.world, self.shards.len(), &mut self.ledger)
-                }
-                Some(at) => match at - self.gateways.len() {
-                    at if at < self.rude.len() => self.rude[at].step(&self.world, self.shards.len(), &self.variation),
-                    at => self.turn(at - self.rude.len()),
-                },
+            active |= match at.checked_sub(peers) {
+                Some(shard) => self.turn(shard),
+                None if self.world.act(at) => self.step(at),
+                None => false,
             };
         }
         self.passes += 1;
@@ -279,11 +292,34 @@ impl Simulation {
         active || self.world.now() != began
     }
 
-    /// A shard's turn. True when it may have more to do at once.
+    /// A peer's step. True when it may have more to do at once.
+    fn step(&mut self, actor: usize) -> bool {
+        let shards = self.shards.len();
+        let active = match actor.checked_sub(self.clients.len()) {
+            None => self.clients[actor].step(&self.world, shards, &mut self.ledger),
+            Some(at) => match at.checked_sub(self.gateways.len()) {
+                None => self.gateways[at].step(&self.world, shards, &mut self.ledger),
+                Some(at) => self.rude[at].step(&self.world, shards, &self.variation),
+            },
+        };
+        if active {
+            self.world.wake(actor);
+        }
+        active
+    }
+
+    /// A shard's turn, if there is a reason for one. True when it may have more to do at once.
     fn turn(&mut self, number: usize) -> bool {
         let Some(shard) = &mut self.shards[number] else { return false };
+        let due = |due: Option<Millis>| due.is_some_and(|at| at <= self.world.now());
+        if !shard.io().busy() && !due(self.dues[number]) {
+            return false;
+        }
         match shard.turn() {
-            Ok(true) => shard.io().busy() || shard.wait_until().is_some_and(|at| at <= self.world.now()),
+            Ok(true) => {
+                self.dues[number] = shard.wait_until();
+                shard.io().busy() || due(self.dues[number])
+            }
             Ok(false) => {
                 self.shards[number] = None;
                 true
@@ -302,14 +338,34 @@ impl Simulation {
             if self.failed || done(self) {
                 return true;
             }
-            if self.pass(200) || self.pass(0) {
+            if self.pass(200) || self.pass(0) || self.world.is_anyone_awake() {
                 continue;
             }
-            let deadlines = self.shards.iter().flatten().filter_map(Shard::wait_until);
-            let next = self.world.next_wake().into_iter().chain(deadlines).min();
+            let live = self.shards.iter().zip(&self.dues).filter(|(shard, _)| shard.is_some());
+            let next = self.world.next_wake().into_iter().chain(live.filter_map(|(_, &due)| due)).min();
             let Some(next) = next.filter(|&at| at <= by) else { return done(self) };
             self.passes = 0;
+            self.check_waiting();
             self.world.jump(next.max(self.world.now() + 1));
+            if self.random.chance(NEEDLESS) {
+                // A kernel may wake a shard for nothing.
+                self.world.wake_shard(self.random.below(self.shards.len()));
+            }
+        }
+    }
+
+    /// Nobody waits for what is there: a gateway that is free and a client that wants it find each other.
+    fn check_waiting(&self) {
+        let now = self.world.now();
+        for client in &self.clients {
+            let Some((id, asked)) = client.waits(now) else { continue };
+            if let Some(gateway) = self.ledger.kept_waiting(id, asked, now) {
+                self.world.fault(&format!(
+                    "{}: waits since {asked} although gateway {gateway} is free: {}",
+                    client.describe(),
+                    self.ledger.exchanges[id].describe()
+                ));
+            }
         }
     }
 

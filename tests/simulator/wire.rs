@@ -35,7 +35,7 @@ pub struct Head {
 impl Head {
     /// Takes a head, if a whole one is there.
     pub fn take(inbox: &mut Inbox) -> Option<Head> {
-        let len = inbox.rest().windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let len = memchr::memmem::find(inbox.rest(), b"\r\n\r\n")? + 4;
         let raw = inbox.take(len).to_vec();
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut lines = text.split("\r\n");
@@ -167,6 +167,20 @@ impl Body {
             _ => return Err(format!("{:?} finds {line:?}", self.framing)),
         })
     }
+}
+
+/// Where the data of each chunk ends, in a body that begins at `at`.
+pub fn chunk_ends(bytes: &[u8], mut at: usize) -> Vec<usize> {
+    let mut ends = Vec::new();
+    while let Some(line) = memchr::memmem::find(&bytes[at..], b"\r\n") {
+        let digits = bytes[at..at + line].split(|&b| b == b';').next().unwrap_or_default();
+        let size = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let Some(size @ 1..) = size else { break };
+        at += line + 2 + size;
+        ends.push(at);
+        at += 2;
+    }
+    ends
 }
 
 /// Writes `bytes` in chunks that `cut` chooses the sizes of, with a trailer.

@@ -64,6 +64,10 @@ pub(super) struct Conn {
     /// Whether the far end forgets received bytes when a reset comes, as some systems do.
     pub(super) forgetful: bool,
     pub(super) address: SocketAddr,
+    /// The shard that has the near end, or had it last.
+    pub(super) near: usize,
+    /// The actor that has the far end.
+    pub(super) far: usize,
     /// Whether the near end has received anything yet.
     pub(super) heard: bool,
 }
@@ -76,6 +80,8 @@ impl Conn {
             latency,
             forgetful: false,
             address,
+            near: 0,
+            far: 0,
             heard: false,
         }
     }

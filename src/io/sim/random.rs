@@ -19,6 +19,7 @@ impl Random {
     }
 
     /// Sixty-four random bits.
+    #[inline]
     pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -28,19 +29,22 @@ impl Random {
     }
 
     /// A number below `n`; 0 when `n` is 0.
+    #[inline]
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.word()) * n as u128) >> 64) as usize
     }
 
     /// A number from `low` to `high`, both included.
+    #[inline]
     pub fn between(&mut self, low: usize, high: usize) -> usize {
         debug_assert!(low <= high);
         low + self.below(high - low + 1)
     }
 
-    /// True `per_mille` times in a thousand.
+    /// True `per_mille` times in a thousand. What never happens takes no draw.
+    #[inline]
     pub fn chance(&mut self, per_mille: u32) -> bool {
-        self.below(1000) < per_mille as usize
+        per_mille > 0 && self.below(1000) < per_mille as usize
     }
 
     /// One of `from`.

@@ -20,13 +20,27 @@ pub(super) struct Listener {
     pub(super) backlog: VecDeque<usize>,
 }
 
+/// Whom something concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whom {
+    /// The driver of the world.
+    Nobody,
+    /// Who holds a far end.
+    Actor(usize),
+    Shard(usize),
+    /// Both ends of a connection.
+    Conn(usize),
+}
+
 pub(super) struct Shard<M> {
     pub(super) table: Table,
     pub(super) listeners: Vec<Listener>,
     /// Mail on its way here, by sender; the last sender is the outside. Times never go down.
     pub(super) inbox: Vec<VecDeque<(Millis, M)>>,
-    /// The shard did something since its last turn, and something may have come of it already.
+    /// Something has happened since its last turn, by itself or by others, and an event may have come of it.
     pub(super) stirred: bool,
+    /// It has ended: it has no more turns.
+    pub(super) over: bool,
     pub(super) meter: Meter,
     /// Milliseconds that this turn's calls have taken.
     pub(super) spent: usize,
@@ -37,8 +51,12 @@ pub(super) struct State<M> {
     pub(super) tuning: Tuning,
     pub(super) random: Random,
     pub(super) now: Millis,
-    /// Times at which something may become possible that is not now.
-    wakes: BinaryHeap<Reverse<Millis>>,
+    /// Times at which something may become possible that is not now, and for whom.
+    wakes: BinaryHeap<Reverse<(Millis, Whom)>>,
+    /// By actor: whether something may have become possible for it since its last step.
+    awake: Vec<bool>,
+    /// The actor whose step this is.
+    acting: usize,
     /// Connections with something kept back, by when it goes.
     corks: BinaryHeap<Reverse<(Millis, usize)>>,
     pub(super) conns: Vec<Conn>,
@@ -57,6 +75,7 @@ impl<M> State<M> {
             listeners: (0..tuning.listeners).map(|_| Listener::default()).collect(),
             inbox: (0..=shards).map(|_| VecDeque::new()).collect(),
             stirred: false,
+            over: false,
             meter: Meter::default(),
             spent: 0,
         };
@@ -65,6 +84,8 @@ impl<M> State<M> {
             random: Random::new(seed),
             now: tuning.epoch_millis,
             wakes: BinaryHeap::new(),
+            awake: Vec::new(),
+            acting: 0,
             corks: BinaryHeap::new(),
             conns: Vec::new(),
             fds: vec![None; FIRST_FD],
@@ -94,22 +115,67 @@ impl<M> State<M> {
         std::mem::take(&mut self.trace).into()
     }
 
+    // Who has something to do. Neither a shard nor an actor is asked unless something may have changed for it, which
+    // saves most of the time that a simulation would take.
+
     /// Remembers that something may become possible at `at`.
-    pub(super) fn wake_at(&mut self, at: Millis) {
-        if at > self.now {
-            self.wakes.push(Reverse(at));
+    pub(super) fn wake_at(&mut self, at: Millis, whom: Whom) {
+        match at > self.now {
+            true => self.wakes.push(Reverse((at, whom))),
+            false => self.wake(whom),
         }
     }
 
-    /// When next something may become possible.
+    /// Something may have become possible.
+    pub(super) fn wake(&mut self, whom: Whom) {
+        match whom {
+            Whom::Nobody => {}
+            Whom::Actor(actor) => {
+                self.know(actor);
+                self.awake[actor] = true;
+            }
+            Whom::Shard(shard) => self.shards[shard].stirred = true,
+            Whom::Conn(conn) => {
+                let Conn { near, far, .. } = self.conns[conn];
+                self.shards[near].stirred = true;
+                self.wake(Whom::Actor(far));
+            }
+        }
+    }
+
+    /// Wakes whom the time has come for. Says when it next comes for somebody.
     pub(super) fn next_wake(&mut self) -> Option<Millis> {
-        while let Some(&Reverse(at)) = self.wakes.peek() {
+        while let Some(&Reverse((at, whom))) = self.wakes.peek() {
             if at > self.now {
                 return Some(at);
             }
             self.wakes.pop();
+            self.wake(whom);
         }
         None
+    }
+
+    /// An actor's step begins, or would. False if nothing has become possible for it since the last one.
+    pub(super) fn act(&mut self, actor: usize) -> bool {
+        self.know(actor);
+        self.acting = actor;
+        std::mem::take(&mut self.awake[actor])
+    }
+
+    /// Whether somebody's step or turn is due now. A shard whose end has come is not asked any more.
+    pub(super) fn is_anyone_awake(&self) -> bool {
+        self.awake.contains(&true) || self.shards.iter().any(|shard| shard.stirred && !shard.over)
+    }
+
+    fn know(&mut self, actor: usize) {
+        if self.awake.len() <= actor {
+            self.awake.resize(actor + 1, true);
+        }
+    }
+
+    /// The actor whose step this is has something to do at `at`.
+    pub(super) fn wake_actor_at(&mut self, at: Millis) {
+        self.wake_at(at, Whom::Actor(self.acting));
     }
 
     // What a turn costs.
@@ -129,6 +195,7 @@ impl<M> State<M> {
     /// The shard does something with a connection.
     pub(super) fn touched(&mut self, shard: usize, conn: usize) {
         self.shards[shard].meter.touched(conn);
+        self.conns[conn].near = shard;
     }
 
     /// Says which connection was kept waiting, up to now, for what was announced and did not follow.
@@ -206,7 +273,9 @@ impl<M> State<M> {
         };
         let spurious = armed == Armed::Watch(Interest::Readable) && self.random.chance(self.tuning.spurious);
         let spurious_at = spurious.then(|| self.now + self.random.below(20) as Millis);
-        self.wake_at(not_before.max(spurious_at.unwrap_or(0)));
+        for at in [Some(not_before), spurious_at].into_iter().flatten() {
+            self.wake_at(at, Whom::Shard(shard));
+        }
         self.note(|| format!("shard {shard}: arm {armed:?} {fd} {}", name(key)));
         let operation = Operation { key, fd, conn, armed, cancelled: false, ended: false, not_before, spurious_at };
         self.shards[shard].stirred = true;
@@ -237,6 +306,7 @@ impl<M> State<M> {
         let mut size = || if tight { low } else { self.random.between(low, high) };
         let (near, far) = (size(), size());
         let mut conn = Conn::new(near, far, latency, address);
+        (conn.near, conn.far) = (shard, self.acting);
         conn.forgetful = self.random.chance(self.tuning.forgetful);
         let number = self.conns.len();
         if self.shards[shard].listeners[listener].closed {
@@ -245,6 +315,7 @@ impl<M> State<M> {
             self.shards[shard].listeners[listener].backlog.push_back(number);
         }
         self.conns.push(conn);
+        self.wake(Whom::Conn(number));
         number
     }
 
@@ -263,7 +334,7 @@ impl<M> State<M> {
         };
         if short && self.conns[conn].held_until(end).is_some() {
             let at = self.conns[conn].let_go(end, now);
-            self.wake_at(at);
+            self.wake_at(at, Whom::Conn(conn));
         }
         for part in parts {
             let some = part.len().min(room);
@@ -271,12 +342,12 @@ impl<M> State<M> {
                 continue;
             }
             let at = self.conns[conn].put(end, now, stall, &part[..some], cork);
-            self.wake_at(at);
+            self.wake_at(at, Whom::Conn(conn));
             sent += some;
             room -= some;
         }
         if let Some(at) = self.conns[conn].held_until(end) {
-            self.wake_at(at);
+            self.wake_at(at, Whom::Conn(conn));
             self.corks.push(Reverse((at, conn)));
         }
         Some(sent)
@@ -286,13 +357,14 @@ impl<M> State<M> {
     pub(super) fn push(&mut self, conn: usize) {
         if self.conns[conn].held_until(End::Near).is_some() {
             let at = self.conns[conn].let_go(End::Near, self.now);
-            self.wake_at(at);
+            self.wake_at(at, Whom::Conn(conn));
         }
     }
 
     pub(super) fn shutdown(&mut self, conn: usize, end: End, half: Half) {
         let at = self.conns[conn].shutdown(end, self.now, half);
-        self.wake_at(at);
+        self.wake(Whom::Conn(conn));
+        self.wake_at(at, Whom::Conn(conn));
     }
 
     pub(super) fn close(&mut self, conn: usize, end: End, hard: bool) {
@@ -301,14 +373,16 @@ impl<M> State<M> {
             true => self.conns[conn].abort(end, now),
             false => self.conns[conn].close(end, now),
         };
-        self.wake_at(at);
+        self.wake(Whom::Conn(conn));
+        self.wake_at(at, Whom::Conn(conn));
     }
 
     /// Resets a connection whose near end stays open.
     pub(super) fn disconnect(&mut self, conn: usize) {
         let now = self.now;
         let at = self.conns[conn].disconnect(now);
-        self.wake_at(at);
+        self.wake(Whom::Conn(conn));
+        self.wake_at(at, Whom::Conn(conn));
     }
 
     /// Puts mail into a shard's inbox, behind what the same sender has there.
@@ -320,8 +394,7 @@ impl<M> State<M> {
         let inbox = &mut self.shards[to].inbox[from];
         let at = (self.now + delay).max(inbox.back().map_or(0, |last| last.0));
         inbox.push_back((at, mail));
-        // Whoever sent it may have had nothing else to do: the receiver's turn must come all the same.
-        self.wake_at(at.max(self.now + 1));
+        self.wake_at(at, Whom::Shard(to));
         self.note(|| format!("mail from {from} to {to}"));
     }
 }

@@ -2,7 +2,7 @@
 use super::super::{Armed, End as Ending, Event, Interest};
 use super::conn::{End, Found};
 use super::pool::Pool;
-use super::state::{Shard, State, name};
+use super::state::{Shard, State, Whom, name};
 
 /// Where an event can come from.
 #[derive(Clone, Copy)]
@@ -137,6 +137,7 @@ impl<M> State<M> {
         }
         let conn = self.shards[shard].listeners[listener].backlog.pop_front().expect("ripe");
         let socket = self.open(conn);
+        self.conns[conn].near = shard;
         self.note(|| format!("shard {shard}: accepted {socket:?}, peer {conn}"));
         Event::Accepted { socket }
     }
@@ -152,6 +153,7 @@ impl<M> State<M> {
                 let most = there.min(pool.size());
                 let len = if self.random.chance(self.tuning.partial) { self.random.part(most) } else { most };
                 let buf = pool.lend_of_ring(len, |out| self.conns[conn].take(End::Near, out));
+                self.wake(Whom::Actor(self.conns[conn].far));
                 let more = !self.random.chance(self.tuning.stream_quits);
                 self.shards[shard].table.operations[at].ended = !more;
                 return Event::Received { key, buf, more };

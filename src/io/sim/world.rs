@@ -2,7 +2,7 @@
 use super::super::Millis;
 use super::Sim;
 use super::conn::{End, Found};
-use super::state::State;
+use super::state::{State, Whom};
 use super::tuning::Tuning;
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -60,14 +60,42 @@ impl<M> World<M> {
         let mut state = self.0.borrow_mut();
         assert!(to >= state.now, "time goes forward");
         state.now = to;
+        let _ = state.next_wake();
         if let Some(wrong) = state.idle_cork() {
             state.fault(&wrong);
         }
     }
 
-    /// Makes sure that the clock stops at `at`, if that is still to come.
+    /// Makes sure that the clock stops at `at`, if that is still to come, and that the actor whose step this is gets
+    /// another one then.
     pub fn wake_at(&self, at: Millis) {
-        self.0.borrow_mut().wake_at(at);
+        self.0.borrow_mut().wake_actor_at(at);
+    }
+
+    /// Makes sure that the clock stops at `at`, if that is still to come.
+    pub fn stop_at(&self, at: Millis) {
+        self.0.borrow_mut().wake_at(at, Whom::Nobody);
+    }
+
+    /// The step of an actor, by number, begins: connections made from here on are its own. False if nothing has
+    /// happened to its connections, and none of its times has come, since the last step: then it has nothing to do.
+    pub fn act(&self, actor: usize) -> bool {
+        self.0.borrow_mut().act(actor)
+    }
+
+    /// Whether something has become possible for an actor or a shard that has not had its turn since.
+    pub fn is_anyone_awake(&self) -> bool {
+        self.0.borrow().is_anyone_awake()
+    }
+
+    /// An actor has something to do.
+    pub fn wake(&self, actor: usize) {
+        self.0.borrow_mut().wake(Whom::Actor(actor));
+    }
+
+    /// A shard may have something to do: its next turn comes even if there is nothing to tell it.
+    pub fn wake_shard(&self, shard: usize) {
+        self.0.borrow_mut().wake(Whom::Shard(shard));
     }
 
     /// Adds a line to the trace, if one is kept.
@@ -124,6 +152,7 @@ impl<M> World<M> {
         state.conns[peer.0].settle(state.now);
         let sent = state.send(peer.0, End::Far, &[bytes], usize::MAX, false);
         if sent != Some(0) {
+            state.wake(Whom::Conn(peer.0));
             state.note(|| format!("peer {}: sends {sent:?} of {}", peer.0, bytes.len()));
         }
         sent
@@ -149,6 +178,10 @@ impl<M> World<M> {
                 Heard::Bytes(len)
             }
         };
+        if let Heard::Bytes(_) = heard {
+            // There is room again.
+            state.wake(Whom::Conn(peer.0));
+        }
         state.note(|| format!("peer {}: hears {heard:?}", peer.0));
         heard
     }

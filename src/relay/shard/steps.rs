@@ -218,7 +218,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let conn = &mut self.tables.conns[slot];
         while conn.may_fill() && !budget.is_spent() {
             let received = conn.transport().receive(self.tables.engine.calls(), usize::MAX);
-            budget.spend(0);
+            budget.spend(if let Received::Bytes(buf) = &received { buf.len() } else { 0 });
             match received {
                 Received::Bytes(buf) => {
                     conn.flags.set(Flags::READABLE, buf.len() == self.tables.engine.calls_ref().buffer_size());

@@ -89,7 +89,7 @@ pub(super) fn draw_script(random: &mut Random, ledger: &mut Ledger) -> Script {
     let one_domain = random.chance(500).then(|| random.below(domains));
     for _ in 0..random.between(1, 5) {
         let mut exchange = draw::exchange(random, domains, calm, true);
-        if ledger.hurried {
+        if ledger.crowded {
             (exchange.kind, exchange.len, exchange.expect) = (Kind::Get, 0, false);
             exchange.answer.len = exchange.answer.len.min(2000);
         }

@@ -1,6 +1,6 @@
 //! What a gateway checks of a request, and what it answers.
 use super::{Gateway, Leave, Serving};
-use crate::simulator::draw::Style;
+use crate::simulator::draw::{self, Style};
 use crate::simulator::payload::{answer_key, astray, payload, request_key};
 use crate::simulator::plan::{Exchange, Fate, Framed, Kind, Ledger, domain_name};
 use crate::simulator::wire::{Body, Framing, Head, chunked};
@@ -32,7 +32,12 @@ impl Gateway {
         let tunnel = exchange.is_tunnel() && exchange.answer.status != 403;
         let framing = if exchange.is_tunnel() { Framing::Done } else { head.framing(false) };
         let opaque = exchange.answer.opaque && self.classic;
-        let delays = if ledger.hurried { [0, 1000, 2000, 2000, 3000, 3000] } else { [0, 0, 0, 5, 50, 1000] };
+        let delays = match ledger.crowded {
+            true if ledger.hurried => [0, 1000, 2000, 2000, 3000, 3000],
+            // Some are free at about the same time, and others not for long.
+            true => [0, 0, 50, 200, 8000, 30_000],
+            false => [0, 0, 0, 5, 50, 1000],
+        };
         let delay = self.random.pick(&delays);
         let early = exchange.answer.early && !opaque;
         let body = Body::new(framing);
@@ -83,7 +88,7 @@ impl Gateway {
             return true;
         }
         exchange.answered = true;
-        let mut bytes = self.response(exchange, id);
+        let (mut bytes, body_at) = self.response(exchange, id);
         self.leave = self.leave_after(exchange);
         if answer.fate == Fate::Cut {
             bytes.truncate(self.random.below(bytes.len()).max(1));
@@ -91,6 +96,10 @@ impl Gateway {
             // Many a classic device resets as it closes, having read nothing; its answer counts as whole.
             ledger.exchanges[id].reset = answer.by_reset && !self.classic;
             self.fail(ledger);
+        } else {
+            let (chunked, before) = (answer.framed == Framed::Chunked, self.out.len());
+            let rests = draw::rests(&mut self.random, &bytes, body_at, chunked);
+            self.rests = rests.into_iter().map(|(at, time)| (at + before, time)).collect();
         }
         self.out.extend(bytes);
         true
@@ -115,14 +124,16 @@ impl Gateway {
         }
     }
 
-    fn response(&mut self, exchange: &Exchange, id: usize) -> Vec<u8> {
+    /// The answer's bytes, and where its body begins.
+    fn response(&mut self, exchange: &Exchange, id: usize) -> (Vec<u8>, usize) {
         let serving = self.serving.as_ref().expect("serving");
         let answer = exchange.answer;
         let bytes = payload(answer_key(id), answer.len);
         if serving.opaque {
             // No reason, no CR, and a space before a colon: the relay makes a head of its own out of that.
             let head = format!("HTTP/1.1 {}\nX-Id : {id}\nX-Domain: {}\n\n", answer.status, self.domain);
-            return [head.as_bytes(), if has_body(exchange) { &bytes[..] } else { b"" }].concat();
+            let whole = [head.as_bytes(), if has_body(exchange) { &bytes[..] } else { b"" }].concat();
+            return (whole, head.len());
         }
         let mut out = Vec::new();
         for interim in 0..if exchange.http10 { 0 } else { answer.interim } {
@@ -145,6 +156,7 @@ impl Gateway {
             head += &format!("Content-Length: {}\r\n", answer.len);
         }
         out.extend((head + "\r\n").bytes());
+        let body_at = out.len();
         if chunks {
             let largest = self.random.pick(&[500, 5000, 100_000]);
             let trailer = self.random.chance(300).then_some("X-Trailer: down");
@@ -153,7 +165,7 @@ impl Gateway {
         } else if body || serving.tunnel {
             out.extend(bytes);
         }
-        out
+        (out, body_at)
     }
 
     pub(super) fn check_whole<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
