@@ -53,6 +53,9 @@ const BATCH: usize = 1024;
 /// after the batch.
 const ENDED_MAX: usize = 64;
 
+/// `IORING_ENTER_GETEVENTS`: deferred completions run only in an enter with it.
+const ENTER_GETEVENTS: u32 = 1;
+
 const OP_ACCEPT: u64 = 1;
 const OP_POLL_IN: u64 = 2;
 const OP_POLL_OUT: u64 = 3;
@@ -203,6 +206,14 @@ impl<M> Uring<M> {
         self.push(entry.user_data(OP_ACCEPT << 48 | listener as u64));
     }
 
+    /// Submits what is to be submitted and runs the completions that are there, without waiting. A timeout of zero would
+    /// do the same at the price of a timer.
+    fn look(&mut self) -> io::Result<usize> {
+        let entries = self.ring.submission().len() as u32;
+        // SAFETY: no argument is passed, and the entries were checked when they were pushed.
+        unsafe { self.ring.submitter().enter::<()>(entries, 0, ENTER_GETEVENTS, None) }
+    }
+
     fn collect(&mut self, events: &mut Vec<Event<M>>) {
         let (mut wake, mut rearm_wake) = (false, false);
         let mut ended = [None; ENDED_MAX];
@@ -322,12 +333,12 @@ impl<M> Engine for Uring<M> {
             }
         }
         self.kernel.pool.publish();
-        let outcome = match until {
+        // The time that the last turn took has passed, too.
+        let wait = until.map(|until| Duration::from_millis(until).saturating_sub(self.epoch.elapsed()));
+        let outcome = match wait {
             None => self.ring.submit_and_wait(1),
-            Some(until) => {
-                // The time that the last turn took has passed, too. A deadline in the past still enters the kernel:
-                // deferred completions run only there.
-                let wait = Duration::from_millis(until).saturating_sub(self.epoch.elapsed());
+            Some(Duration::ZERO) => self.look(),
+            Some(wait) => {
                 let timeout = types::Timespec::from(wait);
                 self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
             }

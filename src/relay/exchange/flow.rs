@@ -13,6 +13,11 @@ use crate::{
 };
 use std::io::IoSlice;
 
+/// What a byte that is received and sent costs, in bytes that are spliced.
+const COPYING_COST: usize = 2;
+/// What finding the framing of chunks adds to that.
+const FRAMING_COST: usize = 2;
+
 /// Result of [`Flow::drive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -114,8 +119,7 @@ impl Flow {
             }
             self.piece = self.body.next(desk.peek(source)).map_err(|_| Stop::Broken)?;
             if matches!(self.body, Body::Chunked(_)) {
-                // Finding the framing costs about as much as passing it on.
-                desk.budget.spend(self.piece.pass + self.piece.drop);
+                desk.budget.spend(FRAMING_COST * (self.piece.pass + self.piece.drop));
             }
             if self.piece.pass == 0 {
                 return Ok(false);
@@ -128,7 +132,7 @@ impl Flow {
         self.corked = false;
         self.piece.pass -= sent;
         desk.consume(source, sent);
-        desk.budget.spend(sent);
+        desk.budget.spend(COPYING_COST * sent);
         if sent < n { Err(Stop::Blocked) } else { Ok(true) }
     }
 
