@@ -167,6 +167,11 @@ impl Conn {
         self.flows[end.other() as usize].push(now, at, bytes, cork)
     }
 
+    /// When what `end` has sent and the kernel keeps back goes by itself.
+    pub(super) fn goes_at(&self, end: End) -> Option<Millis> {
+        self.flows[end.other() as usize].held_until()
+    }
+
     /// Until when something that `end` has sent is kept back, if nothing has ended since.
     pub(super) fn held_until(&self, end: End) -> Option<Millis> {
         let over = self.sides.iter().any(|side| side.closed || side.finished || side.reset.is_some());

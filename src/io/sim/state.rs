@@ -346,7 +346,7 @@ impl<M> State<M> {
             sent += some;
             room -= some;
         }
-        if let Some(at) = self.conns[conn].held_until(end) {
+        if let Some(at) = self.conns[conn].goes_at(end) {
             self.wake_at(at, Whom::Conn(conn));
             self.corks.push(Reverse((at, conn)));
         }

@@ -43,14 +43,13 @@ impl Flow {
             }
         };
         self.blocked = stop == Stop::Blocked;
-        match stop {
-            Stop::Blocked => desk.be_patient(sink),
-            // The next bytes may take long. If only the budget is used up, they come in the next turn.
-            Stop::Idle if self.corked => {
-                self.corked = false;
-                sink.transport().push(desk.calls);
-            }
-            _ => {}
+        if stop == Stop::Blocked {
+            desk.be_patient(sink);
+        }
+        // The next bytes may take long. If only the budget is used up, they come in the next turn.
+        if self.corked && matches!(stop, Stop::Idle | Stop::Blocked) {
+            self.corked = false;
+            sink.transport().push(desk.calls);
         }
         Progress { moved, stop }
     }
@@ -62,7 +61,7 @@ impl Flow {
             return self.send_out(sink, desk);
         }
         if self.piped > 0 {
-            let more = splice::is_between_chunks(self, source);
+            let more = splice::may_follow(self, source);
             return splice::drain(self, sink, desk, more);
         }
         if !source.inbox.is_empty() {
