@@ -61,7 +61,7 @@ impl Flow {
             return self.send_out(sink, desk);
         }
         if self.piped > 0 {
-            let more = splice::may_follow(self, source);
+            let more = splice::is_between_chunks(self, source);
             return splice::drain(self, sink, desk, more);
         }
         if !source.inbox.is_empty() {

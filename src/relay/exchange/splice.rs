@@ -74,8 +74,9 @@ pub(super) fn advance<C: Calls>(
     }
     let max = usize::try_from(flow.body.opaque()).unwrap_or(usize::MAX).min(SPLICE_MAX).min(desk.budget.bytes());
     let moved = fill(flow, source, desk, max)?;
+    // More is known to follow only if the source had as much as was asked for.
+    let more = moved == max && !flow.body.is_done();
     desk.budget.spend(moved);
-    let more = may_follow(flow, source);
     let sent = drain(flow, sink, desk, more)?;
     if moved < DRY && flow.body == Body::UntilClose {
         flow.stop_splicing(source, desk);
@@ -132,10 +133,10 @@ pub(super) fn drain<C: Calls>(
     Ok(moved)
 }
 
-/// Whether more of the body may be there to be sent at once: the source has not run dry yet. What is sent meanwhile is
-/// held back by the kernel until a segment is full; [`Flow::drive`] pushes it once the source has.
-pub(super) fn may_follow(flow: &Flow, source: &Conn) -> bool {
-    !flow.body.is_done() && source.is(Flags::READABLE)
+/// Whether the source has sent a chunk completely and probably the beginning of the next one: it could be received
+/// without waiting, so far.
+pub(super) fn is_between_chunks(flow: &Flow, source: &Conn) -> bool {
+    flow.bulk && flow.body.opaque() == 0 && !flow.body.is_done() && source.is(Flags::READABLE)
 }
 
 /// From one chunk to the next.
@@ -188,13 +189,12 @@ fn cross_boundary<C: Calls>(
     desk.budget.spend(received + moved);
     let bytes = desk.calls.bytes(&buf);
     let len = bytes.len();
-    let more = flow.piped > 0 || may_follow(flow, source);
-    let sent = sink.transport().send(&*desk.calls, &[IoSlice::new(bytes)], more);
+    let sent = sink.transport().send(&*desk.calls, &[IoSlice::new(bytes)], flow.piped > 0);
     if let Ok(sent) = sent {
         flow.out.extend(&mut desk.inboxes.account, &desk.calls.bytes(&buf)[sent..]);
     }
     desk.calls.release(buf);
     let sent = sent.map_err(|_| Stop::Refused)?;
-    flow.corked = more;
+    flow.corked = flow.piped > 0;
     if sent < len { Err(Stop::Blocked) } else { Ok(true) }
 }
