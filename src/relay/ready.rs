@@ -53,10 +53,19 @@ pub enum Lane {
 }
 
 /// The queue. It holds keys, so that a slot that was freed and used again is not mistaken for the one that was queued.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunQueue {
     fresh: VecDeque<Key>,
     bulk: VecDeque<Key>,
+}
+
+/// Connections that fit a lane before it has to grow.
+const ROOM: usize = 256;
+
+impl Default for RunQueue {
+    fn default() -> Self {
+        RunQueue { fresh: VecDeque::with_capacity(ROOM), bulk: VecDeque::with_capacity(ROOM) }
+    }
 }
 
 impl RunQueue {
