@@ -227,6 +227,11 @@ fn finish<C: Calls>(x: &mut Exchange, client: &Conn, gateway: &mut Conn, desk: &
     let sent_all = x.up.is_done();
     let keep_client = x.is(Traits::KEEP_CLIENT) && sent_all && !desk.ending && !client.is(Flags::FAILED);
     let mut unsure = false;
+    // While a slow client took the rest of its response, nobody watched the gateway.
+    let unwatched = gateway.active != desk.tick && !gateway.is_receiving();
+    if unwatched {
+        gateway.flags.insert(Flags::READABLE);
+    }
     if x.is(Traits::KEEP_GATEWAY) && gateway.is(Flags::READABLE) && !gateway.has_ended() {
         // Bytes that the gateway sent behind its response must be found before the next request goes out, or they would
         // be taken for its response. If a stream may still bring some, that is not known before it has ended.
