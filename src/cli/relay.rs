@@ -101,7 +101,7 @@ pub struct Args {
     /// Maximum bytes of a response's head; at most 65535
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = values::bytes)]
     max_response_head_bytes: u64,
-    /// Maximum header fields of a response's head
+    /// Maximum header fields of a response's head; at most 512
     #[arg(long, value_name = "N", default_value_t = Config::default().max_response_headers)]
     max_response_headers: usize,
     /// Maximum received bytes held outside the buffer pools, over all cores; 0 for no limit

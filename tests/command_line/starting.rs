@@ -58,6 +58,8 @@ fn wrong_limits() {
         &["--max-head-bytes 32768", "--buffer-size 16384", "lower the first or raise the second"],
     );
     complains(&relay(&["--max-head-bytes", "1"]), 1, &["--max-head-bytes 1 ", "256 to 65535"]);
+    complains(&relay(&["--max-response-head-bytes", "1"]), 1, &["--max-response-head-bytes 1 ", "256 to 65535"]);
+    complains(&relay(&["--max-response-headers", "513"]), 1, &["--max-response-headers 513 ", "1 to 512"]);
     complains(&relay(&["--buffer-size", "100"]), 1, &["--buffer-size 100 ", "1K to 16M"]);
     complains(&relay(&["--buffer-size", "1000G"]), 1, &["--buffer-size", "1K to 16M"]);
     complains(&relay(&["--buffers", "1"]), 1, &["--buffers 1 ", "8 to 32768"]);

@@ -98,13 +98,9 @@ impl Flow {
 
     /// Back to buffers.
     pub(super) fn stop_splicing<C: Calls>(&mut self, source: &mut Conn, desk: &mut Desk<'_, C>) {
-        self.release_pipe(desk);
+        self.return_pipe(desk.calls);
         self.bulk = false;
         source.whole = 0;
-    }
-
-    pub(super) fn release_pipe<C: Calls>(&mut self, desk: &mut Desk<'_, C>) {
-        self.return_pipe(desk.calls);
     }
 
     /// Gives the pipe back, with whatever is in it.

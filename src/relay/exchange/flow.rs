@@ -139,7 +139,7 @@ impl Flow {
     pub fn give_up<C: Calls>(&mut self, source: &mut Conn, desk: &mut Desk<'_, C>) {
         self.dead = true;
         self.blocked = false;
-        self.release_pipe(desk);
+        self.return_pipe(desk.calls);
         self.discard(source, desk);
     }
 
