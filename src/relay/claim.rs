@@ -29,17 +29,8 @@ impl Names {
     }
 }
 
-/// A domain without gateways whose names go to another one, all or some of them.
-struct Heirloom {
-    /// Clients that wait for a name that is claimed, the longest waiting first.
-    claimed: Vec<u32>,
-    /// Those that wait for another one.
-    left: Vec<u32>,
-    /// The other names.
-    names: Vec<DomainName>,
-    /// Whether it had gateways.
-    had_gateways: bool,
-}
+/// Clients of dissolved domains that find their new ones in one turn.
+const REHOUSED_PER_TURN: usize = 8;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// The names of a registration: the first, and the further ones.
@@ -56,12 +47,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         Names { first, further: further.collect(), set }
     }
 
-    /// Makes all names of a registration those of one domain, for a gateway that is to join it. What is known of them
-    /// without a gateway goes over to it, waiting clients too.
+    /// Makes all names of a registration those of one domain, for a gateway that is to join it. Domains without gateways
+    /// that have some of them are dissolved; their clients follow in later turns.
     ///
     /// # Errors
     /// Gateways are there, on whichever shard, that registered some of them without the others, or with more.
-    pub fn claim(&mut self, names: &Names, budget: &mut Budget) -> Result<u32, Refusal> {
+    pub fn claim(&mut self, names: &Names) -> Result<u32, Refusal> {
         let others = self.other_domains(names);
         if others.iter().any(|&domain| self.park[domain].gateways() > 0) || !self.enlist(names) {
             return Err(Refusal::OriginsOverlap);
@@ -74,13 +65,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         {
             return Ok(domain);
         }
-        let heirlooms: Vec<Heirloom> = others.iter().map(|&domain| self.dissolve(domain, names, budget)).collect();
+        let rests: Vec<Vec<DomainName>> = others.iter().map(|&domain| self.dissolve(domain, names)).collect();
         let domain = self.park.insert_set(names.first.hash, names.first.as_bytes(), &names.further);
-        for heirloom in &heirlooms {
-            self.wait_again(&heirloom.claimed, domain);
-        }
-        for heirloom in heirlooms {
-            self.keep_rest(heirloom);
+        for rest in rests {
+            if let Some((first, further)) = rest.split_first() {
+                let rest = self.park.insert_set(first.hash, &first.name, further);
+                self.remember(rest);
+            }
         }
         Ok(domain)
     }
@@ -115,49 +106,53 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         all
     }
 
-    /// Takes a domain without gateways apart.
-    fn dissolve(&mut self, domain: u32, names: &Names, budget: &mut Budget) -> Heirloom {
+    /// Takes the names of a domain without gateways away. Those that are not claimed remain a domain, if it had gateways
+    /// with them; they are returned.
+    ///
+    /// The directory goes on listing the names: each of them is at once one of another domain here, and a client on
+    /// another shard must not find it unknown meanwhile.
+    fn dissolve(&mut self, domain: u32, names: &Names) -> Vec<DomainName> {
         let all = std::iter::once(self.name_of(domain)).chain(self.park.further(domain).iter().cloned());
-        let left_names: Vec<DomainName> = all.filter(|name| !names.has(name)).collect();
-        let (mut claimed, mut left) = (Vec::new(), Vec::new());
-        while let Some(slot) = self.park[domain].waiting.first() {
-            let stays = !left_names.is_empty() && self.waits_for(slot, &left_names, budget);
-            self.stop_waiting(slot);
-            if stays { &mut left } else { &mut claimed }.push(slot);
+        let rest = all.filter(|name| self.park[domain].is_listed() && !names.has(name)).collect();
+        if self.park[domain].waiting.is_empty() {
+            self.park.remove(domain);
+        } else {
+            self.tell(domain, |directory, hash| directory.wait_no_more(hash, self.number));
+            self.park.dissolve(domain);
+            self.dissolved.push_back(domain);
         }
-        // The directory goes on listing the names: each of them is at once one of another domain here, and a client on
-        // another shard must not find it unknown meanwhile.
-        let had_gateways = self.park[domain].is_listed();
-        self.park.remove(domain);
-        Heirloom { claimed, left, names: left_names, had_gateways }
+        rest
     }
 
-    /// Whether a waiting client's request is for one of these names.
-    fn waits_for(&mut self, slot: u32, names: &[DomainName], budget: &mut Budget) -> bool {
-        // One whose body has turned out to be broken is refused when its turn comes, wherever it waits.
-        let Ok(request) = self.request_again(slot, budget) else { return false };
-        let name = self.name_in(slot, &request);
-        names.iter().any(|other| other.hash == name.hash && &*other.name == name.as_bytes())
-    }
-
-    /// What of a domain was not claimed is a domain as it was.
-    fn keep_rest(&mut self, heirloom: Heirloom) {
-        let Heirloom { left, names, had_gateways, .. } = heirloom;
-        let Some((first, further)) = names.split_first().filter(|_| had_gateways || !left.is_empty()) else { return };
-        let domain = self.park.insert_set(first.hash, &first.name, further);
-        if had_gateways {
-            self.remember(domain);
-        }
-        self.wait_again(&left, domain);
-    }
-
-    /// Clients wait for another domain, in their order. They have lost sight of other shards meanwhile, so those are
-    /// asked.
-    fn wait_again(&mut self, slots: &[u32], domain: u32) {
-        for &slot in slots {
-            if self.start_waiting(slot, domain, false) {
-                self.ask_elsewhere(domain);
+    /// Clients of dissolved domains, the longest waiting first, go on waiting for the domain that has the name now: a
+    /// few in each turn, however many they are.
+    pub fn rehouse(&mut self, budget: &mut Budget) {
+        let mut left = REHOUSED_PER_TURN;
+        while let Some(&domain) = self.dissolved.front() {
+            if !self.park.is_dissolved(domain) {
+                self.dissolved.pop_front();
+                continue;
             }
+            let Some(slot) = self.park[domain].waiting.first().filter(|_| left > 0) else { return };
+            left -= 1;
+            self.wait_again(slot, budget);
         }
+    }
+
+    /// A client of a dissolved domain looks up its domain again. It has lost sight of the other shards meanwhile, so
+    /// those are asked.
+    fn wait_again(&mut self, slot: u32, budget: &mut Budget) {
+        // Its body may have turned out to be broken.
+        let request = match self.request_again(slot, budget) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse_waiting(slot, refusal, budget),
+        };
+        let name = self.name_in(slot, &request);
+        self.stop_waiting(slot);
+        let domain = self.park.find_or_insert(name.hash, name.as_bytes());
+        if self.start_waiting(slot, domain, false) {
+            self.ask_elsewhere(domain);
+        }
+        self.serve_waiting(domain, budget);
     }
 }

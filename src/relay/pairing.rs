@@ -233,7 +233,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     /// Pairs waiting clients with parked gateways, as long as there are both.
-    fn serve_waiting(&mut self, domain: u32, budget: &mut Budget) {
+    pub fn serve_waiting(&mut self, domain: u32, budget: &mut Budget) {
         while !self.park[domain].parked.is_empty() {
             let Some(slot) = self.park[domain].waiting.first() else { return };
             let Some(id) = self.conns[slot].exchange.some() else { return };
@@ -248,13 +248,17 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                     self.start_waiting(slot, domain, true);
                     return;
                 }
-                Err(refusal) => {
-                    let head = self.kept_head(id);
-                    self.decline(slot, &head, At::Kept, refusal, budget);
-                }
+                Err(refusal) => self.refuse_waiting(slot, refusal, budget),
             }
             self.enqueue(slot, Lane::Fresh);
         }
+    }
+
+    /// Refuses a request that was waiting.
+    pub fn refuse_waiting(&mut self, slot: u32, refusal: Refusal, budget: &mut Budget) {
+        let head = self.kept_head(self.conns[slot].exchange);
+        self.decline(slot, &head, At::Kept, refusal, budget);
+        self.enqueue(slot, Lane::Fresh);
     }
 
     /// Makes a client wait for a gateway of a domain: its head is kept outside the pool, its body stays unread.
@@ -308,9 +312,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let client = self.exchanges[id].client;
         let busy = self.park[self.conns[client].domain].gateways() > 0;
         let refusal = refusal.unwrap_or(if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent });
-        let head = self.kept_head(id);
-        self.decline(client, &head, At::Kept, refusal, budget);
-        self.enqueue(client, Lane::Fresh);
+        self.refuse_waiting(client, refusal, budget);
     }
 
     /// The request is safe and got no response: another gateway gets it.

@@ -48,6 +48,8 @@ enum Presence {
     Here(u32),
     /// None since this tick.
     GoneSince(u32),
+    /// None: its names are those of other domains now, and its waiting clients have yet to follow.
+    Dissolved,
 }
 
 /// A relay domain in one shard.
@@ -79,20 +81,20 @@ impl Domain {
     pub fn gateways(&self) -> u32 {
         match self.presence {
             Presence::Here(count) => count,
-            Presence::Never | Presence::GoneSince(_) => 0,
+            Presence::Never | Presence::GoneSince(_) | Presence::Dissolved => 0,
         }
     }
 
     /// Whether the directory lists this shard for it.
     pub fn is_listed(&self) -> bool {
-        self.presence != Presence::Never
+        matches!(self.presence, Presence::Here(_) | Presence::GoneSince(_))
     }
 
     /// The tick since which it has been without gateways, if it ever had one.
     pub fn gone_since(&self) -> Option<u32> {
         match self.presence {
             Presence::GoneSince(tick) => Some(tick),
-            Presence::Never | Presence::Here(_) => None,
+            Presence::Never | Presence::Here(_) | Presence::Dissolved => None,
         }
     }
 
@@ -187,6 +189,8 @@ pub struct Park {
     by_name: HashTable<u32>,
     /// The further names of domains that have several.
     aliases: Aliases,
+    /// Domains that have none any more.
+    dissolved: usize,
 }
 
 impl Park {
@@ -241,15 +245,37 @@ impl Park {
         !self.aliases.is_empty()
     }
 
+    /// Takes its names away from a domain without gateways: they may be inserted again for others. Its waiting clients
+    /// stay where they are.
+    pub fn dissolve(&mut self, id: u32) {
+        debug_assert!(self[id].gateways() == 0);
+        self.forget_names(id);
+        self[id].presence = Presence::Dissolved;
+        self.dissolved += 1;
+    }
+
+    /// Whether a domain is on record and has lost its names.
+    pub fn is_dissolved(&self, id: u32) -> bool {
+        self.domains.get(id).and_then(Option::as_ref).is_some_and(|domain| domain.presence == Presence::Dissolved)
+    }
+
     /// Forgets a domain that has neither gateways nor waiting clients.
     pub fn remove(&mut self, id: u32) {
+        if self.is_dissolved(id) {
+            self.dissolved -= 1;
+        } else if self.contains(id) {
+            self.forget_names(id);
+        }
         let Some(domain) = self.domains[id].take() else { return };
         debug_assert!(domain.gateways() == 0 && domain.waiting.is_empty() && domain.parked.is_empty());
-        if let Ok(entry) = self.by_name.find_entry(domain.hash, |&other| other == id) {
+        self.vacant.push(id);
+    }
+
+    fn forget_names(&mut self, id: u32) {
+        if let Ok(entry) = self.by_name.find_entry(self[id].hash, |&other| other == id) {
             entry.remove();
         }
         self.aliases.remove(id);
-        self.vacant.push(id);
     }
 
     /// Whether a number is in use for a domain.
@@ -269,7 +295,7 @@ impl Park {
 
     /// What is wrong with it, if anything: its invariants.
     pub fn fault(&self) -> Option<&'static str> {
-        if self.domains.count() != self.by_name.len() + self.vacant.len() {
+        if self.domains.count() != self.by_name.len() + self.dissolved + self.vacant.len() {
             return Some("a domain is on record without its name, or a name without a domain");
         }
         let strange = |id: u32, name: &DomainName| {
@@ -280,7 +306,7 @@ impl Park {
 
     /// Whether no domain is on record.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.by_name.is_empty() && self.dissolved == 0
     }
 }
 

@@ -60,7 +60,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             // The end behind its registration was seen already.
             return self.close(slot);
         }
-        let domain = match self.claim(&names, budget) {
+        let domain = match self.claim(&names) {
             Ok(domain) => domain,
             Err(refusal) => return self.answer(slot, refusal, false, false, budget),
         };

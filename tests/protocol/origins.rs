@@ -100,14 +100,14 @@ fn a_client_that_waited_for_a_name_is_served() {
     }
 }
 
-/// Clients that wait for different names keep their order when a list brings the names together.
+/// Clients that wait for a name keep their order when a list takes the name over, also if they are too many for one turn.
 #[test]
 fn waiting_clients_keep_their_order() {
     let [config, _] = relays();
     let server = Server::start(config);
     drop(server.ptth("one"));
     server.await_parked(0);
-    let mut clients: Vec<Peer> = (0..3).map(|n| waiting(&server, &format!("/one/{n}"), "relay")).collect();
+    let mut clients: Vec<Peer> = (0..40).map(|n| waiting(&server, &format!("/one/{n}"), "relay")).collect();
     let mut gateway = server.ptth(&list(&["two.relay.example", "one.relay.example"]));
     for (n, client) in clients.iter_mut().enumerate() {
         serve(&mut gateway, client, &format!("/one/{n}"), "relay");

@@ -1,6 +1,6 @@
 //! What time brings: deadlines, streams that cool down, domains and sources to forget, and buffers for those that wait
 //! in line.
-use super::{OPERATIONS, SWEEP_TICKS, Shard};
+use super::{SWEEP_TICKS, Shard};
 use crate::{
     http::{Method, Refusal},
     io::{Calls, Engine},
@@ -28,7 +28,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             let conn = &mut conns[slot];
             if conn.deadline != 0 && is_due(conn.deadline, tick) {
                 conn.deadline = 0;
-                let mut budget = Budget::new(self.tables.config.turn_bytes, OPERATIONS);
+                let mut budget = self.share();
                 self.overdue(slot, &mut budget);
                 self.tables.rearm_both(slot);
                 continue;

@@ -21,10 +21,14 @@ const TURN_OPERATIONS: u32 = 1024;
 const TURN_SHARES: usize = 2;
 
 impl<E: Engine<Mail = Message>> Shard<E> {
+    /// What one connection may do in a turn.
+    pub(super) fn share(&self) -> Budget {
+        Budget::new(self.tables.config.turn_bytes, OPERATIONS)
+    }
+
     pub(super) fn run_queue(&mut self) {
-        let config = &self.tables.config;
-        let mut turn = Budget::new(config.turn_bytes * TURN_SHARES, TURN_OPERATIONS);
-        let share = Budget::new(config.turn_bytes, OPERATIONS);
+        let mut turn = Budget::new(self.tables.config.turn_bytes * TURN_SHARES, TURN_OPERATIONS);
+        let share = self.share();
         for lane in [Lane::Fresh, Lane::Bulk] {
             // Connections that join a lane meanwhile wait for the next turn. At least one of each lane runs.
             for _ in 0..self.tables.ready.len(lane) {

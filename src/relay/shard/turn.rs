@@ -29,6 +29,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
         self.events = events;
         self.run_queue();
+        self.tables.rehouse(&mut self.share());
         match self.told_to_end.take() {
             Some(End::Stopping) => self.stop(),
             Some(_) => self.drain(),
@@ -60,7 +61,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     /// When the next turn is due at the latest, even if nothing happens.
     pub fn wait_until(&self) -> Option<Millis> {
         let tables = &self.tables;
-        if !tables.ready.is_empty() || self.ending_at.is_some() {
+        if !tables.ready.is_empty() || !tables.dissolved.is_empty() || self.ending_at.is_some() {
             return Some(0);
         }
         let look = tables.is_ending() && tables.conns.used() == 0;

@@ -55,6 +55,8 @@ pub struct Tables<E: Engine> {
     doomed: Vec<u32>,
     /// Domains whose last gateway has gone, with the tick at which it went.
     pub lost_domains: VecDeque<(u32, u32)>,
+    /// Domains that have lost their names and still have waiting clients.
+    pub dissolved: VecDeque<u32>,
     /// Domains that may have become empty in this turn.
     empty_domains: Vec<u32>,
     /// Counts up with each choice among several shards, so that they take turns.
@@ -90,6 +92,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             line: VecDeque::new(),
             doomed: Vec::new(),
             lost_domains: VecDeque::new(),
+            dissolved: VecDeque::new(),
             empty_domains: Vec::new(),
             choices: number as u32,
             tick,

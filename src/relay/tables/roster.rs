@@ -14,10 +14,13 @@ use crate::{
     },
 };
 
+/// Domains that are forgotten in one turn.
+const FORGOTTEN_PER_TURN: usize = 256;
+
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// Tells the directory something of each of a domain's names.
     #[inline]
-    fn tell(&self, domain: u32, tell: impl Fn(&Directory, u64)) {
+    pub fn tell(&self, domain: u32, tell: impl Fn(&Directory, u64)) {
         let directory = &self.shared.directory;
         tell(directory, self.park[domain].hash);
         self.park.further(domain).iter().for_each(|name| tell(directory, name.hash));
@@ -107,7 +110,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let domain = std::mem::replace(&mut self.conns[slot].domain, NONE);
         self.park[domain].waiting.unlink(&mut self.conns, slot);
         if self.park[domain].waiting.is_empty() {
-            self.tell(domain, |directory, hash| directory.wait_no_more(hash, self.number));
+            if !self.park.is_dissolved(domain) {
+                self.tell(domain, |directory, hash| directory.wait_no_more(hash, self.number));
+            }
             self.empty_domains.push(domain);
         }
     }
@@ -161,9 +166,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         routing::pick(elsewhere, self.choices)
     }
 
-    /// Forgets domains that have been without a gateway for `domain_grace`.
+    /// Forgets domains that have been without a gateway for `domain_grace`, some in each turn.
     pub fn forget_domains(&mut self) {
-        while let Some(&(lost, domain)) = self.lost_domains.front() {
+        for _ in 0..FORGOTTEN_PER_TURN {
+            let Some(&(lost, domain)) = self.lost_domains.front() else { return };
             if !is_due(after(lost, self.times.domain_grace), self.tick) {
                 return;
             }
