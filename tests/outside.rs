@@ -51,10 +51,11 @@ fn help(command: &str) -> String {
 
 /// What `--help` says of one option, up to the next.
 fn option<'h>(help: &'h str, name: &str) -> Option<&'h str> {
-    let start = help
-        .match_indices(name)
-        .map(|(at, _)| at)
-        .find(|&at| help[..at].ends_with("      ") && help[at + name.len()..].starts_with([' ', '\n']))?;
+    let start = help.match_indices(name).map(|(at, _)| at).find(|&at| {
+        // Some have a short form, too: `-v, --verbose`.
+        let begins = help[..at].ends_with("      ") || help[..at].ends_with(", ");
+        begins && help[at + name.len()..].starts_with([' ', '\n'])
+    })?;
     let rest = &help[start..];
     Some(&rest[..rest.find("\n      --").unwrap_or(rest.len())])
 }

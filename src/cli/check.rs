@@ -1,4 +1,5 @@
 //! `ringback check`: can a relay run on this machine, and how well?
+use super::console;
 use crate::{
     io::probe::{Check, Verdict, checks},
     relay::Config,
@@ -16,7 +17,7 @@ pub struct Args {
 /// Prints the table.
 pub fn run(args: &Args) -> ExitCode {
     let checks = checks(args.backlog);
-    print!("{}", table(&checks));
+    console::print(&table(&checks));
     match checks.iter().any(|check| check.verdict == Verdict::Bad) {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,

@@ -1,9 +1,13 @@
 //! `ringback gateway`: makes a web server behind a firewall reachable through a relay.
-use std::{io, process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{failed, values};
+use super::{
+    console, failed,
+    signals::{Asks, Hangup},
+    values,
+};
 use crate::{
     gateway::{self, Authority, Config, relay_url},
     http::Dialect,
@@ -12,7 +16,8 @@ use crate::{
 /// Make a server behind a firewall reachable through a relay.
 ///
 /// Dials out to the relay and passes the requests that arrive there for a relay domain to a server that this machine
-/// can reach. Runs until interrupted, and reconnects by itself.
+/// can reach. Reconnects by itself, and runs until SIGTERM or Ctrl-C. SIGUSR1 writes how it stands to standard error;
+/// SIGHUP changes nothing. RUST_LOG=debug logs more, as -v does, and RUST_LOG=warn less.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// URL of the relay, as in http://relay.example:8080
@@ -54,11 +59,18 @@ pub struct Args {
     /// Time without use after which a surplus connection is closed
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     pub surplus_after: Duration,
+    /// Log every request, and what becomes of connections
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// Runs the command until it is interrupted.
 pub fn run(args: Args) -> ExitCode {
-    log_to_stderr();
+    log_to_stderr(args.verbose);
+    let mut asks = match Asks::watch(Hangup::GoOn) {
+        Ok(asks) => asks,
+        Err(error) => return failed(&error),
+    };
     let config = Config {
         dialect: args.dialect,
         connections: args.connections,
@@ -76,7 +88,9 @@ pub fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let ended = runtime.block_on(gateway::run(config, interrupted()));
+    let (status, domain) = (Arc::clone(&config.status), config.domain.clone());
+    let report = || format!("ringback: gateway of {domain}: {status}\n");
+    let ended = runtime.block_on(gateway::run(config, asks.end(report)));
     // A name that is still being looked up must not hold the exit back.
     runtime.shutdown_background();
     match ended {
@@ -102,41 +116,13 @@ pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Logs to standard error, `info` and above unless `RUST_LOG` says otherwise. Leaves a subscriber that is already
-/// there alone.
-pub(super) fn log_to_stderr() {
+/// Logs to standard error, `info` and above, or `debug` and above if `verbose`, unless `RUST_LOG` says otherwise. Leaves
+/// a subscriber that is already there alone.
+pub(super) fn log_to_stderr(verbose: bool) {
     use io::IsTerminal;
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logger = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(if verbose { "debug" } else { "info" }));
+    let logger = tracing_subscriber::fmt().with_writer(|| console::Log).with_ansi(io::stderr().is_terminal());
     let _was_there_before = logger.with_env_filter(filter).with_target(false).try_init();
-}
-
-/// Ready at Ctrl-C or, where there is such a thing, SIGTERM.
-pub(super) async fn interrupted() {
-    let ctrl_c = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = ctrl_c => {}
-        () = terminated() => {}
-    }
-}
-
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }

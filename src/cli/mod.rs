@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 #[cfg(feature = "relay")]
 mod check;
+mod console;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "gateway")]
@@ -12,6 +13,8 @@ mod gateway;
 mod relay;
 #[cfg(feature = "relay")]
 mod report;
+#[cfg(unix)]
+mod signals;
 #[cfg(feature = "gateway")]
 mod tunnel;
 mod values;
@@ -40,7 +43,7 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
-    match CommandLine::parse().command {
+    let ended = match CommandLine::parse().command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args),
         #[cfg(feature = "relay")]
@@ -51,12 +54,14 @@ pub fn run() -> ExitCode {
         Command::Tunnel(args) => tunnel::run(args),
         #[cfg(feature = "relay")]
         Command::Check(args) => check::run(&args),
-    }
+    };
+    console::flush();
+    ended
 }
 
 /// Tells the user why the command failed.
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("ringback: {error}");
+    console::say(&format!("ringback: {error}\n"));
     ExitCode::FAILURE
 }
 

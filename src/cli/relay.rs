@@ -1,5 +1,9 @@
 //! `ringback relay`: the relay itself.
-use super::{check, failed, report, values};
+use super::{
+    check, console, failed, report,
+    signals::{Asked, Hangup, Watch},
+    values,
+};
 use crate::{
     io::{probe, uring::Mode},
     relay::{
@@ -7,17 +11,13 @@ use crate::{
         config::{GoneClients, Network},
     },
 };
-use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
-    iterator::Signals,
-};
 use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 /// Run a relay
 ///
 /// Gateways register and clients send requests on the same port. SIGTERM or Ctrl-C drains: no new connections, and
-/// requests in progress may finish; a second one stops at once. SIGUSR1 writes what each core holds, and its counters,
-/// to standard error.
+/// requests in progress may finish; another one, a second later or more, stops at once. SIGUSR1 writes what each core
+/// holds, and its counters, to standard error. SIGHUP changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on; may be repeated
@@ -250,34 +250,30 @@ pub fn run(args: Args) -> ExitCode {
         return failed(&refusal);
     }
     let open_files = probe::raise_open_files();
-    let mut signals = match Signals::new([SIGINT, SIGTERM, SIGUSR1]) {
+    let mut signals = match Watch::start(Hangup::GoOn) {
         Ok(signals) => signals,
-        Err(error) => return failed(&format!("cannot watch for signals: {error}")),
+        Err(error) => return failed(&error),
     };
     let mut relay = match Relay::start(config.clone()) {
         Ok(relay) => relay,
         Err(error) => return failed(&error),
     };
-    print!("{}", greeting(&relay, &config, open_files));
+    console::print(&greeting(&relay, &config, open_files));
     let handle = signals.handle();
     thread::scope(|scope| {
         let ended = scope.spawn(|| wait_for_end(&relay, handle));
-        let mut asked = false;
-        for signal in signals.forever() {
-            if signal == SIGUSR1 {
-                eprint!("{}", report::lines(&relay));
-                continue;
-            }
+        while let Some(asked) = signals.next() {
             match asked {
-                false => eprintln!("ringback: stopping on {}; once more stops at once", name(signal)),
-                true => eprintln!("ringback: stopping at once"),
+                Asked::Report => console::say(&report::lines(&relay)),
+                Asked::End(signal) => {
+                    console::say(&format!("ringback: stopping on {signal}; once more stops at once\n"));
+                    relay.drain();
+                }
+                Asked::EndNow => {
+                    console::say("ringback: stopping at once\n");
+                    relay.stop();
+                }
             }
-            if asked {
-                relay.stop()
-            } else {
-                relay.drain()
-            }
-            asked = true;
         }
         let _ = ended.join();
     });
@@ -285,10 +281,6 @@ pub fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
-}
-
-fn name(signal: i32) -> &'static str {
-    if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
 }
 
 /// Ends the wait for signals when the shards have ended, by themselves or not.

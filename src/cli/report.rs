@@ -1,40 +1,60 @@
-//! The report of a running relay: what each shard holds, and its counters, one line per shard.
+//! The report of a running relay: what each shard holds, and its counters, one line per shard, and their totals.
 use crate::{
     http::Refusal,
     relay::{Relay, Snapshot, counters::Counters},
 };
 use std::fmt::Write;
+use tracing_subscriber::fmt::{
+    format::Writer,
+    time::{FormatTime, SystemTime},
+};
 
-/// The report: `name=value` pairs, refusals only with reasons that occurred. A shard that has ended says `ended` in the
-/// place of what it holds; its counters are its last.
+/// The report: the time and the uptime, a line per shard and one of totals, of `name=value` pairs; refusals only with
+/// reasons that occurred. A shard that has ended says `ended` in the place of what it holds; its counters are its last.
 pub fn lines(relay: &Relay) -> String {
-    let mut lines = String::new();
+    let up = relay.uptime().as_secs();
+    let (hours, minutes, seconds) = (up / 3600, up / 60 % 60, up % 60);
+    let mut lines = format!("ringback: report at {}, up {hours}h{minutes:02}m{seconds:02}s\n", now());
+    let mut total = Vec::new();
     for (number, (held, done)) in relay.snapshots().iter().zip(relay.counters()).enumerate() {
-        let _ = write!(lines, "ringback: shard {number}:");
-        match held {
-            None => lines.push_str(" ended"),
-            Some(held) => {
-                for (name, value) in holds(held) {
-                    let _ = write!(lines, " {name}={value}");
-                }
-            }
-        }
-        for (name, value) in has_done(done) {
-            let _ = write!(lines, " {name}={value}");
-        }
-        for &refusal in Refusal::ALL {
-            match done.refused(refusal).value() {
-                0 => {}
-                times => drop(write!(lines, " refused-{}={times}", refusal.reason())),
-            }
-        }
-        lines.push('\n');
+        let mut values = held.as_ref().map(holds).unwrap_or_default();
+        values.extend(has_done(done));
+        let ended = if held.is_none() { " ended" } else { "" };
+        let _ = writeln!(lines, "ringback: shard {number}:{ended}{}", pairs(&values));
+        add(&mut total, values);
     }
+    let _ = writeln!(lines, "ringback: total:{}", pairs(&total));
     lines
 }
 
-fn holds(held: &Snapshot) -> [(&'static str, usize); 8] {
-    [
+/// The time in UTC, as the log has it.
+fn now() -> String {
+    let mut now = String::new();
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    now
+}
+
+type Values = Vec<(String, u64)>;
+
+fn pairs(values: &Values) -> String {
+    values.iter().fold(String::new(), |mut line, (name, value)| {
+        let _ = write!(line, " {name}={value}");
+        line
+    })
+}
+
+/// Adds values to totals, by their names.
+fn add(total: &mut Values, values: Values) {
+    for (name, value) in values {
+        match total.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, sum)) => *sum += value,
+            None => total.push((name, value)),
+        }
+    }
+}
+
+fn holds(held: &Snapshot) -> Values {
+    let values = [
         ("connections", held.connections),
         ("parked", held.parked),
         ("domains", held.domains),
@@ -43,11 +63,12 @@ fn holds(held: &Snapshot) -> [(&'static str, usize); 8] {
         ("pipes", held.pipes),
         ("streaming", held.streaming),
         ("held", held.held),
-    ]
+    ];
+    values.into_iter().map(|(name, value)| (name.to_owned(), value as u64)).collect()
 }
 
-fn has_done(done: &Counters) -> [(&'static str, u64); 19] {
-    [
+fn has_done(done: &Counters) -> Values {
+    let values = [
         ("accepted", &done.accepted),
         ("registered", &done.registered),
         ("requests", &done.requests),
@@ -67,6 +88,25 @@ fn has_done(done: &Counters) -> [(&'static str, u64); 19] {
         ("gone", &done.gone),
         ("over-memory", &done.over_memory),
         ("reset", &done.reset),
-    ]
-    .map(|(name, counter)| (name, counter.value()))
+    ];
+    let refusals = Refusal::ALL.iter().map(|&refusal| (format!("refused-{}", refusal.reason()), done.refused(refusal)));
+    let refusals = refusals.map(|(name, counter)| (name, counter.value())).filter(|&(_, times)| times > 0);
+    values.into_iter().map(|(name, counter)| (name.to_owned(), counter.value())).chain(refusals).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, u64)]) -> Values {
+        pairs.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Totals are by name: a refusal that only one shard counted is there, too.
+    #[test]
+    fn totals_are_by_name() {
+        let mut total = values(&[("a", 1)]);
+        add(&mut total, values(&[("a", 2), ("b", 3)]));
+        assert_eq!(pairs(&total), " a=3 b=3");
+    }
 }

@@ -1,16 +1,19 @@
 //! `ringback tunnel`: raw TCP through a relay to a gateway's target.
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
 use super::{
-    failed,
-    gateway::{interrupted, key, log_to_stderr, runtime},
+    console, failed,
+    gateway::{key, log_to_stderr, runtime},
+    signals::{Asks, Hangup},
     values,
 };
 use crate::gateway::{Authority, relay_url, tunnel};
 
 /// Carry raw TCP through a relay to the target of a gateway.
+///
+/// Runs until SIGTERM or Ctrl-C. SIGUSR1 writes the number of open tunnels to standard error; SIGHUP ends --stdio only.
 ///
 /// For ssh: `ssh -o ProxyCommand='ringback tunnel --relay URL --domain NAME --stdio' user@NAME`
 #[derive(Clone, Debug, clap::Args)]
@@ -59,27 +62,33 @@ pub fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
+    // Where ssh has started it, it hangs up on it.
+    let asks = Asks::watch(if args.stdio { Hangup::End } else { Hangup::GoOn });
+    let mut asks = match asks {
+        Ok(asks) => asks,
+        Err(error) => return failed(&error),
+    };
     let ended = match args.listen {
-        Some(address) => runtime.block_on(listen(config, address)),
-        None => runtime.block_on(stdio(config)),
+        Some(address) => runtime.block_on(listen(config, address, &mut asks)),
+        None => runtime.block_on(stdio(config, &mut asks)),
     };
     // A thread that still reads standard input must not hold the exit back.
     runtime.shutdown_background();
     ended
 }
 
-async fn stdio(config: tunnel::Config) -> ExitCode {
+async fn stdio(config: tunnel::Config, asks: &mut Asks) -> ExitCode {
     tokio::select! {
         ended = tunnel::stdio(&config) => match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
-        () = interrupted() => ExitCode::SUCCESS,
+        () = asks.end(|| "ringback: one tunnel, on standard input and output\n".to_owned()) => ExitCode::SUCCESS,
     }
 }
 
-async fn listen(config: tunnel::Config, address: SocketAddr) -> ExitCode {
-    log_to_stderr();
+async fn listen(config: tunnel::Config, address: SocketAddr, asks: &mut Asks) -> ExitCode {
+    log_to_stderr(false);
     let bound = match TcpListener::bind(address).await {
         Ok(listener) => listener.local_addr().map(|address| (listener, address)),
         Err(error) => Err(error),
@@ -90,7 +99,9 @@ async fn listen(config: tunnel::Config, address: SocketAddr) -> ExitCode {
             return failed(&format!("cannot listen on {address}: {error}; give another --listen"));
         }
     };
-    println!("{address}");
-    tunnel::listen(config, listener, interrupted()).await;
+    console::print(&format!("{address}\n"));
+    let status = Arc::clone(&config.status);
+    let report = || format!("ringback: {} tunnels\n", status.busy());
+    tunnel::listen(config, listener, asks.end(report)).await;
     ExitCode::SUCCESS
 }

@@ -4,7 +4,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use super::{
-    Authority, Shared,
+    Authority, Config, Shared,
     buffer::Buffer,
     clock::within,
     head,
@@ -215,11 +215,13 @@ impl Place<'_> {
             let mut pool = self.shared.pool();
             let was_connected = pool.is_connected();
             let changed = pool.moved(from, to, now);
+            self.shared.tell(&pool);
             (changed, !was_connected && pool.is_connected())
         };
         match to {
             Stage::Parked | Stage::Busy if first => {
-                tracing::info!("connected to the relay, waiting for clients of {}", self.shared.config.domain);
+                let Config { relay, domain, .. } = &self.shared.config;
+                tracing::info!("connected to the relay, waiting for clients at http://{relay}/{domain}/");
             }
             Stage::Parked => tracing::debug!("a connection is parked"),
             Stage::Busy => tracing::debug!("a connection was taken"),
@@ -233,7 +235,10 @@ impl Place<'_> {
     /// Leaves the pool. Returns how long no connection will be opened, if this end decided that.
     fn leave(&mut self, end: End) -> Option<Duration> {
         let stage = self.stage.take()?;
-        let wait = self.shared.pool().closed(stage, end, Instant::now(), super::backoff::random());
+        let mut pool = self.shared.pool();
+        let wait = pool.closed(stage, end, Instant::now(), super::backoff::random());
+        self.shared.tell(&pool);
+        drop(pool);
         self.shared.changed.notify_one();
         wait
     }

@@ -38,8 +38,8 @@ pub(super) struct Passed {
 /// A response that has reached the relay.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answered {
-    /// To its end; which connections can be used again.
-    Whole { keep_relay: bool, keep_target: bool },
+    /// To its end; its status, if it was HTTP, and which connections can be used again.
+    Whole { status: Option<u16>, keep_relay: bool, keep_target: bool },
     /// 101: raw bytes from here on.
     Switched,
 }
@@ -203,7 +203,7 @@ impl Back<'_> {
             let Some(head) = self.read_head().await? else {
                 self.clock.answer();
                 self.pass_body(0, Body::UntilClose).await?;
-                return Ok(Answered::Whole { keep_relay: false, keep_target: false });
+                return Ok(Answered::Whole { status: None, keep_relay: false, keep_target: false });
             };
             match head.status {
                 101 if !upgrade => {
@@ -258,7 +258,8 @@ impl Back<'_> {
         }
         let len = self.repair(len).await?;
         self.pass_body(len, head.body).await?;
-        Ok(Answered::Whole { keep_relay, keep_target: head.self_delimited && both_keep && !self.last })
+        let keep_target = head.self_delimited && both_keep && !self.last;
+        Ok(Answered::Whole { status: Some(head.status), keep_relay, keep_target })
     }
 
     /// Sends a head of `len` bytes that has line ends of a single line feed with proper ones, so that nobody behind

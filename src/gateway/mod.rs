@@ -8,6 +8,7 @@
 //! - [`session`] serves the requests on one connection: [`exchange`] passes one request and its response,
 //!   [`pump`] the raw bytes of tunnels and upgrades, both out of a [`buffer`], within the limits of a [`clock`];
 //!   [`head`] is where heads are read.
+//! - [`status`] counts, and says what goes wrong.
 //! - [`parking`] knows which parked connections have been unused longest.
 //! - [`tunnel`] is the other end of a `CONNECT`: the client's.
 //! - [`authority`] and [`socket`]: where to connect to, and how.
@@ -25,6 +26,7 @@ mod pump;
 mod registration;
 mod session;
 mod socket;
+mod status;
 pub mod tunnel;
 
 use std::{
@@ -37,6 +39,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 pub use authority::{Authority, relay_url};
 pub use backoff::Backoff;
+pub use status::Status;
 
 use crate::http::Dialect;
 use parking::Parking;
@@ -86,6 +89,8 @@ pub struct Config {
     pub surplus_after: Duration,
     /// Waits after failures.
     pub backoff: Backoff,
+    /// How it stands, for whoever wants to tell it.
+    pub status: Arc<Status>,
 }
 
 impl Config {
@@ -107,6 +112,7 @@ impl Config {
             tunnel_idle: TUNNEL_IDLE,
             surplus_after: Duration::from_secs(30),
             backoff: Backoff::default(),
+            status: Arc::default(),
         }
     }
 
@@ -189,6 +195,17 @@ impl Shared {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the status how many connections there are.
+    fn tell(&self, pool: &Pool) {
+        let (opening, parked, busy) = pool.stages();
+        self.config.status.has(opening, parked, busy);
+        if pool.is_full() {
+            let clients =
+                if busy == 1 { "a client, the only one".to_owned() } else { format!("{busy} clients, the most") };
+            self.config.status.warn(format!("serving {clients} allowed: others wait; raise --max-connections"));
+        }
+    }
+
     fn relay(&self) -> MutexGuard<'_, Authority> {
         self.relay.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,11 +227,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     });
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut sums = tokio::time::interval(status::SUM_UP_EVERY);
     loop {
         let wake_at = act(&shared, &mut connections);
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             () = shared.changed.notified() => {}
+            _ = sums.tick() => shared.config.status.sum_up(),
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!("a connection's task failed: {error}");
@@ -233,6 +252,7 @@ fn act(shared: &Arc<Shared>, connections: &mut JoinSet<()>) -> Option<Instant> {
         connections.spawn(connection::run(Arc::clone(shared)));
     }
     shared.parking.close(pool.close_surplus(now));
+    shared.tell(&pool);
     pool.wake_at()
 }
 

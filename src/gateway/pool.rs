@@ -122,6 +122,16 @@ impl Pool {
         self.parked > self.limits.spare
     }
 
+    /// Whether all connections that may be open are in use: further clients have to wait.
+    pub fn is_full(&self) -> bool {
+        self.busy == self.limits.max
+    }
+
+    /// How many connections are being opened, parked and busy.
+    pub fn stages(&self) -> (usize, usize, usize) {
+        (self.opening, self.parked, self.busy)
+    }
+
     /// Whether any connection is registered, parked or in use.
     pub fn is_connected(&self) -> bool {
         self.parked + self.busy > 0

@@ -1,5 +1,10 @@
 //! The requests on one relay connection, one after another, and the target connection they share.
-use std::{future::Future, io, mem::MaybeUninit, time::Duration};
+use std::{
+    future::Future,
+    io,
+    mem::MaybeUninit,
+    time::{Duration, Instant},
+};
 
 use socket2::SockRef;
 use tokio::{
@@ -116,6 +121,7 @@ impl<'s> Session<'s> {
             Err(error) => return Served::NoRequest(error),
         };
         self.asked = true;
+        self.config.status.asked();
         match self.serve_one(head).await {
             Ok(Then::Next) => {
                 if self.from_relay.is_empty() {
@@ -127,7 +133,7 @@ impl<'s> Session<'s> {
             Ok(Then::Close) => {}
             Ok(Then::Linger) => self.linger().await,
             Ok(Then::Reset) => socket::reset_on_drop(&self.relay),
-            Err(error) => tracing::debug!("the relay ended a session: {error}"),
+            Err(error) => tracing::debug!("the relay gave the request up: {error}"),
         }
         Served::Over
     }
@@ -136,6 +142,7 @@ impl<'s> Session<'s> {
         if head.method == Method::Connect {
             return self.serve_tunnel(&head).await;
         }
+        let line = Line::of(self.from_relay.filled());
         loop {
             let kept = self.target.take().filter(is_quiet);
             let reused = kept.is_some();
@@ -161,6 +168,9 @@ impl<'s> Session<'s> {
                 self.from_target.clear();
                 continue;
             }
+            if let Some(line) = &line {
+                line.log(&passed.response);
+            }
             return self.conclude(&head, target, passed).await;
         }
     }
@@ -172,7 +182,7 @@ impl<'s> Session<'s> {
         }
         let then = match passed.response {
             Ok(Answered::Switched) if passed.whole_request => return Ok(self.tunnel(target).await),
-            Ok(Answered::Whole { keep_relay, keep_target }) if passed.whole_request => {
+            Ok(Answered::Whole { keep_relay, keep_target, .. }) if passed.whole_request => {
                 // Bytes behind a whole response belong to nobody.
                 if keep_target && self.from_target.is_empty() {
                     self.target = Some(target);
@@ -182,16 +192,22 @@ impl<'s> Session<'s> {
             }
             Ok(_) => Then::Linger,
             Err(Failure::Relay(error)) => return Err(error),
-            Err(Failure::Cut { error, looks_whole }) => {
-                tracing::debug!("the target broke off its response: {error}");
-                if looks_whole { Then::Reset } else { Then::Close }
+            Err(Failure::Cut { looks_whole, .. }) => {
+                if looks_whole {
+                    Then::Reset
+                } else {
+                    Then::Close
+                }
             }
             Err(Failure::Unanswered(what)) => {
-                tracing::warn!("no usable response from the target {}: {what}", self.config.target);
+                let reason = format!("no usable response from the target {}: {what}", self.config.target);
+                self.config.status.answered_instead(reason);
                 self.give_up(head, target, Trouble::NoResponse, passed.whole_request).await?
             }
             Err(Failure::Late) => {
-                tracing::warn!("the target {} did not answer in time", self.config.target);
+                self.config
+                    .status
+                    .answered_instead(format!("the target {} did not answer in time", self.config.target));
                 self.give_up(head, target, Trouble::Late, passed.whole_request).await?
             }
         };
@@ -267,7 +283,8 @@ impl<'s> Session<'s> {
     }
 
     async fn unreachable(&mut self, head: &RequestHead, error: &io::Error) -> io::Result<Then> {
-        tracing::warn!("cannot connect to the target {}: {error}", self.config.target);
+        let reason = format!("cannot connect to the target {}: {error}", self.config.target);
+        self.config.status.answered_instead(reason);
         let keep = self.keeps(head) && within(self.config.idle_timeout, self.drain(head)).await?;
         self.answer(head, Trouble::Unreachable, keep).await
     }
@@ -334,6 +351,44 @@ impl<'s> Session<'s> {
             io::Result::Ok(())
         };
         let _the_connection_ends_anyway = tokio::time::timeout(LINGER, listen).await;
+    }
+}
+
+/// The log's line of one request.
+struct Line {
+    request: String,
+    began: Instant,
+}
+
+impl Line {
+    /// Begins it, unless nobody wants it. `head` is the request's.
+    fn of(head: &[u8]) -> Option<Line> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return None;
+        }
+        let line = head.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+        Some(Line { request: String::from_utf8_lossy(line).into_owned(), began: Instant::now() })
+    }
+
+    fn log(&self, response: &Result<Answered, Failure>) {
+        let Line { request, began } = self;
+        let millis = began.elapsed().as_millis();
+        match response {
+            Ok(Answered::Whole { status: Some(status), .. }) => tracing::debug!("{request}: {status}, {millis} ms"),
+            Ok(Answered::Whole { status: None, .. }) => tracing::debug!("{request}: not HTTP, {millis} ms"),
+            Ok(Answered::Switched) => tracing::debug!("{request}: 101, {millis} ms"),
+            Err(Failure::Relay(error)) => {
+                tracing::debug!("{request}: the relay gave it up after {millis} ms: {error}");
+            }
+            Err(Failure::Unanswered(what)) => {
+                tracing::debug!("{request}: no usable response from the target after {millis} ms: {what}");
+            }
+            Err(Failure::Late) => tracing::debug!("{request}: no response from the target within {millis} ms"),
+            Err(Failure::Cut { error, .. }) => {
+                tracing::debug!("{request}: the target broke its response off after {millis} ms: {error}");
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     head,
     pump::{self, Patience, Way},
     registration, socket,
+    status::{SUM_UP_EVERY, Status},
 };
 use crate::http::Method;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long a tunnel may be silent.
     pub tunnel_idle: Duration,
+    /// How [`listen`] stands, for whoever wants to tell it.
+    pub status: Arc<Status>,
 }
 
 impl Config {
@@ -47,6 +50,7 @@ impl Config {
             response_timeout: super::RESPONSE_TIMEOUT,
             idle_timeout: super::IDLE_TIMEOUT,
             tunnel_idle: super::TUNNEL_IDLE,
+            status: Arc::default(),
         }
     }
 
@@ -198,7 +202,9 @@ pub async fn listen(config: Config, listener: TcpListener, shutdown: impl Future
     let config = Arc::new(config);
     let mut tunnels = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut sums = tokio::time::interval(SUM_UP_EVERY);
     loop {
+        config.status.has(0, 0, tunnels.len());
         tokio::select! {
             () = &mut shutdown => return,
             accepted = listener.accept() => match accepted {
@@ -207,11 +213,12 @@ pub async fn listen(config: Config, listener: TcpListener, shutdown: impl Future
                 }
                 // The client has gone away again, or descriptors have run out: neither ends the others' tunnels.
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
+                    config.status.warn(format!("cannot accept a connection: {error}"));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(_) = tunnels.join_next() => {}
+            _ = sums.tick() => config.status.sum_up(),
         }
     }
 }
@@ -231,6 +238,6 @@ async fn serve(config: Arc<Config>, mut client: TcpStream) {
         pump::both(there, back, config.patience()).await.map_err(TunnelError::Broken)
     };
     if let Err(error) = carried.await {
-        tracing::warn!("{error}");
+        config.status.warn(error.to_string());
     }
 }

@@ -72,6 +72,7 @@ pub struct Relay {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     mode: Mode,
+    epoch: Instant,
     /// Notices of shards that have ended; closed when the last one has.
     ended: Mutex<mpsc::Receiver<Ended>>,
 }
@@ -99,6 +100,7 @@ impl Relay {
             shared: Arc::clone(&shared),
             threads: Vec::new(),
             mode: Mode::DeferTaskrun,
+            epoch,
             ended: Mutex::new(ended),
         };
         for (number, (mailbox, listeners)) in boxes.into_iter().zip(listeners).enumerate() {
@@ -143,6 +145,11 @@ impl Relay {
     /// Where it listens, with the ports it got for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.epoch.elapsed()
     }
 
     /// The ring flags that the kernel accepted.

@@ -4,3 +4,4 @@ mod support;
 
 mod starting;
 mod stopping;
+mod streams;

@@ -1,6 +1,6 @@
 //! Stopping it: the first signal lets sessions finish, the second does not.
 use crate::support::{
-    Peer,
+    Peer, eventually,
     peers::*,
     process::{Process, Watchdog},
 };
@@ -87,7 +87,7 @@ fn a_drain_has_an_end() {
     }
 }
 
-/// A second signal stops at once, whatever is under way: exit code 0.
+/// A second signal, a second later or more, stops at once, whatever is under way: exit code 0.
 #[test]
 fn a_second_signal_stops_at_once() {
     let _watchdog = Watchdog::watch();
@@ -95,9 +95,11 @@ fn a_second_signal_stops_at_once() {
         let relay = Process::relay(&["--drain", "1h"]);
         let (mut client, mut gateway) = in_session(&relay, dialect);
         relay.signal(Signal::TERM);
-        // Two signals at once may arrive as one.
         relay.await_complaint("once more stops at once");
-        relay.signal(Signal::TERM);
+        eventually("a later signal stops it", || {
+            relay.signal(Signal::TERM);
+            relay.complaints().contains("stopping at once")
+        });
         let (more, reset) = client.until_gone();
         assert!(more.is_empty() && reset);
         gateway.expect_gone();
@@ -105,6 +107,22 @@ fn a_second_signal_stops_at_once() {
         assert_eq!(status.code(), Some(0), "{complaints}");
         assert!(complaints.contains("stopping at once"), "{complaints}");
     }
+}
+
+/// Two signals in a row, as from a supervisor that signals a process and its group, are one: what is under way goes on.
+#[test]
+fn a_doubled_signal_is_one() {
+    let _watchdog = Watchdog::watch();
+    let relay = Process::relay(&["--drain", "1h"]);
+    let (mut client, mut gateway) = in_session(&relay, Dialect::Ptth);
+    relay.signal(Signal::TERM);
+    relay.signal(Signal::INT);
+    relay.await_complaint("once more stops at once");
+    gateway.send("world");
+    client.expect("world");
+    let (status, _, complaints) = relay.ends();
+    assert_eq!(status.code(), Some(0), "{complaints}");
+    assert!(!complaints.contains("stopping at once"), "{complaints}");
 }
 
 /// A relay that was stopped leaves its port to the next one, also when connections were open.
@@ -129,6 +147,8 @@ fn it_says_what_it_holds() {
     relay.signal(Signal::USR1);
     relay.await_complaint("shard 0: connections=2 parked=0 domains=1 sessions=1 ");
     relay.await_complaint(" registered=1 requests=1 ");
+    relay.await_complaint("total: connections=2 parked=0 domains=1 sessions=1 ");
+    assert!(relay.complaints().contains("ringback: report at 20") && relay.complaints().contains("Z, up 0h00m"));
     busy.send("world");
     client.expect("world");
 }

@@ -45,7 +45,7 @@ impl Process {
     pub fn become_of(mut command: Command) -> Process {
         let mut child = command.spawn().expect("the program starts");
         let complaints = Arc::new(Mutex::new(String::new()));
-        let listening = listen(child.stderr.take().expect("a pipe"), Arc::clone(&complaints));
+        let listening = child.stderr.take().map(|stderr| listen(stderr, Arc::clone(&complaints)));
         let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         while !line.contains(" listens on ") {
@@ -57,10 +57,10 @@ impl Process {
         let address = line.trim().rsplit(' ').next().and_then(|address| address.parse().ok());
         let Some(address) = address else {
             let _ = child.wait();
-            let _ = listening.join();
+            let _ = listening.map(JoinHandle::join);
             panic!("no address in {line:?}; it complains: {}", complaints.lock().unwrap());
         };
-        Process { child, address, said, complaints, listening: Some(listening) }
+        Process { child, address, said, complaints, listening }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -12,9 +12,12 @@ use tokio::net::TcpListener;
 
 pub use service::serve;
 
-use super::check;
-use super::failed;
-use super::gateway::{interrupted, log_to_stderr, runtime};
+use super::{
+    check, console, failed,
+    gateway::{log_to_stderr, runtime},
+    report,
+    signals::{Asks, Hangup},
+};
 use crate::{
     gateway,
     io::probe,
@@ -34,7 +37,11 @@ pub struct Args {
 
 /// Runs the demo until it is interrupted.
 pub fn run(args: Args) -> ExitCode {
-    log_to_stderr();
+    log_to_stderr(false);
+    let mut asks = match Asks::watch(Hangup::GoOn) {
+        Ok(asks) => asks,
+        Err(error) => return failed(&error),
+    };
     let (mut running, relay) = match start_relay(args.listen) {
         Ok(started) => started,
         Err(error) => return failed(&error),
@@ -43,11 +50,11 @@ pub fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    print!("{}", things_to_try(relay, &args.domain));
+    console::print(&things_to_try(relay, &args.domain));
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = run_gateway_side(relay, &args.domain) => ended,
-            () = interrupted() => Ok(()),
+            () = asks.end(|| report::lines(&running)) => Ok(()),
         }
     });
     runtime.shutdown_background();
