@@ -20,12 +20,12 @@ use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
 /// holds, and its counters, to standard error. SIGHUP changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Address to listen on; may be repeated
-    #[arg(long, value_name = "ADDR", default_values_t = Config::default().listen)]
-    listen: Vec<SocketAddr>,
-    /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3 [default: all]
-    #[arg(long, value_name = "N|LIST")]
-    cores: Option<String>,
+    /// Address to listen on, as in 127.0.0.1:8080, localhost:8080 or :8080, which is all addresses; may be repeated
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = values::addresses)]
+    listen: Vec<values::Addresses>,
+    /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3
+    #[arg(long, value_name = "N|LIST", default_value = "all")]
+    cores: String,
     /// Bytes per buffer: the most that one receive takes
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     buffer_size: u64,
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = Config::default().pipes)]
     pipes: usize,
     /// Host name of the relay: <DOMAIN>.<NAME> reaches a domain without a path prefix; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = values::hostname)]
     hostname: Vec<String>,
     /// Answer the first registration on a classic gateway's connection with 204 at once
     #[arg(long)]
@@ -168,12 +168,12 @@ impl Args {
     fn config(self) -> Result<Config, String> {
         let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         Ok(Config {
-            listen: self.listen,
-            cores: cores(self.cores.as_deref(), &probe::available_cpus())?,
+            listen: self.listen.into_iter().flat_map(|values::Addresses(list)| list).collect(),
+            cores: cores(&self.cores, &probe::available_cpus())?,
             buffer_size: small(self.buffer_size),
             buffers: self.buffers,
             pipes: self.pipes,
-            hostnames: self.hostname.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            hostnames: self.hostname,
             early_204: self.early_204,
             client_wait: self.client_wait,
             domain_grace: self.domain_grace,
@@ -213,10 +213,16 @@ impl Args {
 }
 
 /// Which CPUs `--cores` means.
-fn cores(wanted: Option<&str>, usable: &[usize]) -> Result<Vec<usize>, String> {
-    let Some(wanted) = wanted else { return Ok(usable.iter().copied().take(64).collect()) };
+fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String> {
+    if wanted == "all" {
+        return Ok(usable.iter().copied().take(64).collect());
+    }
     let bad = || {
-        format!("--cores {wanted}: give a number of cores up to {}, or CPUs of {}", usable.len(), probe::list(usable))
+        format!(
+            "--cores {wanted}: give `all`, a number of cores up to {}, or CPUs of {}",
+            usable.len(),
+            probe::list(usable)
+        )
     };
     if let Ok(count) = wanted.parse::<usize>() {
         return usable.get(..count).filter(|cpus| !cpus.is_empty()).map(<[usize]>::to_vec).ok_or_else(bad);
@@ -318,8 +324,8 @@ mod tests {
     #[test]
     fn cores_are_a_number_or_a_list() {
         let usable = [0, 1, 4, 5];
-        let parse = |wanted| cores(Some(wanted), &usable);
-        assert_eq!(cores(None, &usable), Ok(vec![0, 1, 4, 5]));
+        let parse = |wanted| cores(wanted, &usable);
+        assert_eq!(parse("all"), Ok(vec![0, 1, 4, 5]));
         assert_eq!(parse("3"), Ok(vec![0, 1, 4]));
         assert_eq!(parse("4,1"), Ok(vec![4, 1]));
         assert_eq!(parse("4-5"), Ok(vec![4, 5]));

@@ -93,6 +93,14 @@ pub struct Config {
     pub status: Arc<Status>,
 }
 
+/// Checks that a relay domain can be registered.
+///
+/// # Errors
+/// [`Error::Domain`].
+pub fn check_domain(domain: &str) -> Result<(), Error> {
+    registration::check(domain, None)
+}
+
 impl Config {
     /// Two to 64 `ptth` connections without a key; 10 s to connect, 2 min to begin a response, 2 min in a body, 1 h
     /// in a tunnel.

@@ -216,6 +216,21 @@ pub enum Invalid {
     /// There must be a shard, and sets of shards have 64 bits.
     #[error("--cores names {0} CPUs: give 1 to 64")]
     Cores(usize),
+    /// Everything would end at once.
+    #[error("{0} 0s would end everything at once; give a long time, such as 24h, if there shall be no limit")]
+    NoTime(&'static str),
+    /// The kernel counts seconds in 15 bits.
+    #[error("--tcp-keepalive {0:?} is out of range: give 1s to 32767s")]
+    KeepAlive(Duration),
+    /// The kernel counts milliseconds in 31 bits.
+    #[error("--tcp-user-timeout {0:?} is out of range: give 1ms to 500h")]
+    UserTimeout(Duration),
+    /// The kernel takes it for a short one.
+    #[error("--backlog {0} is out of range: give 1 to 65535")]
+    Backlog(i32),
+    /// One of them takes the connections of the other.
+    #[error("--listen {0} and --listen {1} overlap: leave one of them out ([::] takes IPv4, too)")]
+    Overlap(SocketAddr, SocketAddr),
     /// Nothing to listen on.
     #[error("no --listen address: give at least one, such as 127.0.0.1:8080")]
     NoListener,
@@ -269,8 +284,50 @@ impl Config {
         if !(1..=64).contains(&self.held_buffers) {
             return Err(Invalid::Held(self.held_buffers));
         }
+        self.validate_times()?;
+        self.validate_sockets()
+    }
+
+    fn validate_times(&self) -> Result<(), Invalid> {
+        let limits = [
+            ("--repost-timeout", self.repost_timeout),
+            ("--head-timeout", self.head_timeout),
+            ("--response-timeout", self.response_timeout),
+            ("--client-idle", self.client_idle),
+            ("--session-idle", self.session_idle),
+            ("--tunnel-idle", self.tunnel_idle),
+        ];
+        match limits.into_iter().find(|(_, limit)| limit.is_zero()) {
+            Some((name, _)) => Err(Invalid::NoTime(name)),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_sockets(&self) -> Result<(), Invalid> {
+        if !(1..=32_767).contains(&self.tcp_keepalive.as_secs()) {
+            return Err(Invalid::KeepAlive(self.tcp_keepalive));
+        }
+        if !(1..=500 * 3600 * 1000).contains(&self.tcp_user_timeout.as_millis()) {
+            return Err(Invalid::UserTimeout(self.tcp_user_timeout));
+        }
+        if !(1..=65_535).contains(&self.backlog) {
+            return Err(Invalid::Backlog(self.backlog));
+        }
+        for (at, one) in self.listen.iter().enumerate() {
+            if let Some(other) = self.listen[..at].iter().find(|other| overlap(one, other)) {
+                return Err(Invalid::Overlap(*other, *one));
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether two addresses to listen on take the same connections.
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let all = |address: &SocketAddr| address.ip().is_unspecified();
+    let covers = |one: &SocketAddr, other: &SocketAddr| all(one) && (one.is_ipv6() || other.is_ipv4());
+    let same_port = one.port() == other.port() && one.port() != 0;
+    same_port && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }
 
 #[cfg(test)]

@@ -24,13 +24,32 @@ fn complains(arguments: &[&str], code: i32, words: &[&str]) {
 #[test]
 fn wrong_flags() {
     complains(&["relay", "--no-such-flag"], 2, &["--no-such-flag", "--help"]);
-    complains(&["relay", "--listen", "nowhere"], 2, &["--listen", "nowhere"]);
-    complains(&["relay", "--listen", "127.0.0.1"], 2, &["--listen", "127.0.0.1"]);
+    complains(&["relay", "--listen", "nowhere"], 2, &["--listen", "nowhere", "no port"]);
+    complains(&["relay", "--listen", "127.0.0.1"], 2, &["--listen", "127.0.0.1", "no port"]);
+    complains(&["relay", "--listen", "127.0.0.1:99999"], 2, &["--listen", "127.0.0.1:99999", "0 to 65535"]);
+    complains(&["relay", "--hostname", "http://x"], 2, &["--hostname", "http://x", "as in x"]);
+    complains(&["relay", "--hostname", ""], 2, &["--hostname", "not a host name"]);
     complains(&["relay", "--buffers", "many"], 2, &["--buffers", "many"]);
     complains(&["relay", "--client-wait", "soon"], 2, &["--client-wait", "soon"]);
     complains(&["relay", "--buffer-size", "16Q"], 2, &["--buffer-size", "16Q"]);
     complains(&["relay", "surplus"], 2, &["surplus"]);
     complains(&["no-such-command"], 2, &["no-such-command"]);
+}
+
+/// A demo whose domain cannot be registered does not say that it is running.
+#[test]
+fn a_demo_with_a_bad_domain() {
+    complains(&["demo", "--listen", "127.0.0.1:0", "--domain", "a b"], 1, &["a b", "relay domain"]);
+}
+
+/// Short forms of an address to listen on are understood.
+#[test]
+fn short_addresses() {
+    for short in [":0", "0", "localhost:0"] {
+        let command = ringback(&["relay", "--listen", short, "--cores", "all"]);
+        let relay = crate::support::process::Process::become_of(command);
+        assert_ne!(relay.address().port(), 0, "{short}");
+    }
 }
 
 /// Cores that do not exist, or that are not numbers, are named together with those that do.
@@ -67,6 +86,12 @@ fn wrong_limits() {
     complains(&relay(&["--classic-poll-interval", "75s"]), 1, &["--classic-poll-interval 75s", "70s"]);
     complains(&relay(&["--turn-bytes", "1K"]), 1, &["--turn-bytes 1024 ", "64K"]);
     complains(&relay(&["--held-buffers", "0"]), 1, &["--held-buffers 0 "]);
+    complains(&relay(&["--response-timeout", "0s"]), 1, &["--response-timeout 0s", "no limit"]);
+    complains(&relay(&["--tcp-keepalive", "0s"]), 1, &["--tcp-keepalive 0", "1s to 32767s"]);
+    complains(&relay(&["--tcp-user-timeout", "9999h"]), 1, &["--tcp-user-timeout", "500h"]);
+    complains(&relay(&["--backlog", "0"]), 1, &["--backlog 0 ", "1 to 65535"]);
+    let all = ["relay", "--listen", "0.0.0.0:18080", "--listen", "[::]:18080"];
+    complains(&all, 1, &["0.0.0.0:18080", "[::]:18080", "leave one of them out"]);
 }
 
 /// A port that somebody listens on is named together with the way out, and is not shared.

@@ -42,6 +42,10 @@ pub fn run(args: Args) -> ExitCode {
         Ok(asks) => asks,
         Err(error) => return failed(&error),
     };
+    // Before anything says that it is running.
+    if let Err(error) = gateway::check_domain(&args.domain) {
+        return failed(&error);
+    }
     let (mut running, relay) = match start_relay(args.listen) {
         Ok(started) => started,
         Err(error) => return failed(&error),
