@@ -1,7 +1,7 @@
 //! `ringback check`: can a relay run on this machine, and how well?
-use super::console;
+use super::{console, failed};
 use crate::{
-    io::probe::{Check, Verdict, checks},
+    io::probe::{Check, Verdict, Wanted, available_cpus, checks},
     relay::Config,
 };
 use std::{fmt::Write, process::ExitCode};
@@ -12,11 +12,21 @@ pub struct Args {
     /// Listen backlog that the relay would ask for
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     pub backlog: i32,
+    /// Number of cores that the relay would use, or a list of CPUs
+    #[arg(long, value_name = "N|LIST", default_value = "all")]
+    pub cores: String,
+    /// Buffers per core
+    #[arg(long, value_name = "N", default_value_t = Config::default().buffers)]
+    pub buffers: u16,
 }
 
 /// Prints the table.
 pub fn run(args: &Args) -> ExitCode {
-    let checks = checks(args.backlog);
+    let shards = match super::relay::cores(&args.cores, &available_cpus()) {
+        Ok(cores) => cores.len(),
+        Err(error) => return failed(&error),
+    };
+    let checks = checks(&Wanted { backlog: args.backlog, shards, buffers: args.buffers });
     console::print(&table(&checks));
     match checks.iter().any(|check| check.verdict == Verdict::Bad) {
         true => ExitCode::FAILURE,
@@ -45,8 +55,9 @@ fn table(checks: &[Check]) -> String {
 }
 
 /// What `relay` says when it cannot start here: the failed checks, in the same words.
-pub(super) fn refusal(backlog: i32) -> Option<String> {
-    let bad: Vec<Check> = checks(backlog).into_iter().filter(|check| check.verdict == Verdict::Bad).collect();
+pub(super) fn refusal(config: &Config) -> Option<String> {
+    let wanted = Wanted { backlog: config.backlog, shards: config.cores.len(), buffers: config.buffers };
+    let bad: Vec<Check> = checks(&wanted).into_iter().filter(|check| check.verdict == Verdict::Bad).collect();
     (!bad.is_empty()).then(|| format!("this machine cannot run a relay:\n{}", table(&bad).trim_end()))
 }
 

@@ -44,6 +44,9 @@ pub struct Args {
     /// Maximum time that a client waits for a gateway that is busy or has recently gone
     #[arg(long, alias = "park-wait", value_name = "DUR", default_value = "2s", value_parser = values::duration)]
     client_wait: Duration,
+    /// Time after the relay's start during which clients wait for domains that have not registered yet
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = values::duration)]
+    start_grace: Duration,
     /// Time after a domain's last gateway has gone during which clients still wait for it
     #[arg(long, alias = "domain-memory", value_name = "DUR", default_value = "1m", value_parser = values::duration)]
     domain_grace: Duration,
@@ -74,6 +77,9 @@ pub struct Args {
     /// Maximum time for requests in progress to finish after SIGTERM
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     drain: Duration,
+    /// Maximum time for tunnels and upgraded connections, such as WebSockets, to go on after SIGTERM; at most --drain
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = values::duration)]
+    drain_tunnels: Duration,
     /// Maximum bytes of a request's head; at most --buffer-size
     #[arg(long, alias = "head-bytes-max", value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
     max_head_bytes: u64,
@@ -176,6 +182,7 @@ impl Args {
             hostnames: self.hostname,
             early_204: self.early_204,
             client_wait: self.client_wait,
+            start_grace: self.start_grace,
             domain_grace: self.domain_grace,
             classic_poll_interval: self.classic_poll_interval,
             repost_timeout: self.repost_timeout,
@@ -186,6 +193,7 @@ impl Args {
             tunnel_idle: self.tunnel_idle,
             linger: self.linger,
             drain: self.drain,
+            drain_tunnels: self.drain_tunnels,
             max_head_bytes: small(self.max_head_bytes),
             max_headers: self.max_headers,
             max_connections: self.max_connections,
@@ -213,7 +221,7 @@ impl Args {
 }
 
 /// Which CPUs `--cores` means.
-fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String> {
+pub(super) fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String> {
     if wanted == "all" {
         return Ok(usable.iter().copied().take(64).collect());
     }
@@ -252,7 +260,7 @@ pub fn run(args: Args) -> ExitCode {
     if let Err(invalid) = config.validate() {
         return failed(&invalid);
     }
-    if let Some(refusal) = check::refusal(config.backlog) {
+    if let Some(refusal) = check::refusal(&config) {
         return failed(&refusal);
     }
     let open_files = probe::raise_open_files();

@@ -66,14 +66,24 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// How many of so many buffers are in the kernel's ring at first, and at most. The others are for immediate receives,
+    /// and for bytes that cannot be passed on at once.
+    fn ring_sizes(buffers: u16) -> (u16, u16) {
+        let target = (buffers / 4).clamp(2, 256);
+        (target, (buffers / 2).max(target))
+    }
+
+    /// Bytes of that ring.
+    pub(super) fn ring_bytes(buffers: u16) -> usize {
+        usize::from(Pool::ring_sizes(buffers).1.next_power_of_two()) * size_of::<BufRingEntry>()
+    }
+
     /// Maps the buffers and registers the ring that provides them.
     pub(super) fn new(submitter: &Submitter<'_>, buffers: u16, buffer_size: u32) -> io::Result<Pool> {
         assert!(buffers >= 4, "fewer than four buffers cannot carry two directions");
-        // The others are for immediate receives, and for bytes that cannot be passed on at once.
-        let ring_target = (buffers / 4).clamp(2, 256);
-        let ring_most = (buffers / 2).max(ring_target);
+        let (ring_target, ring_most) = Pool::ring_sizes(buffers);
         let ring_entries = ring_most.next_power_of_two();
-        let entries = Mapping::new(usize::from(ring_entries) * size_of::<BufRingEntry>())?;
+        let entries = Mapping::new(Pool::ring_bytes(buffers))?;
         let memory = Mapping::new(usize::from(buffers) * buffer_size as usize)?;
         // SAFETY: the entries live in a page-aligned mapping of the right size that outlives the ring.
         unsafe {

@@ -1,5 +1,5 @@
 //! What this machine offers, determined by asking the kernel rather than guessed from its version.
-use super::uring::{Mode, build_ring};
+use super::uring::{Mode, build_ring, locked_bytes};
 use io_uring::{IoUring, cqueue, opcode, types};
 use rustix::{
     fd::AsRawFd,
@@ -43,11 +43,22 @@ impl Check {
     }
 }
 
-/// Checks everything that `ringback relay` depends on. `backlog` is the backlog that its listeners will ask for.
-pub fn checks(backlog: i32) -> Vec<Check> {
+/// What a relay will ask this machine for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Backlog of its listeners.
+    pub backlog: i32,
+    /// Shards, one per core.
+    pub shards: usize,
+    /// Buffers of each.
+    pub buffers: u16,
+}
+
+/// Checks everything that `ringback relay` depends on.
+pub fn checks(wanted: &Wanted) -> Vec<Check> {
     let mut checks = vec![kernel()];
     checks.extend(rings());
-    checks.extend([open_files(), locked_memory(), accept_queue(backlog), pipes(), ports(), cpus()]);
+    checks.extend([open_files(), locked_memory(wanted), accept_queue(wanted.backlog), pipes(), ports(), cpus()]);
     checks
 }
 
@@ -67,8 +78,8 @@ fn kernel() -> Check {
     }
 }
 
-/// The most likely cause of an error of io_uring_setup.
-fn setup_advice(error: &io::Error) -> String {
+/// The most likely cause of an error of io_uring_setup, and what to do.
+pub fn setup_advice(error: &io::Error) -> String {
     let disabled = read("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
     match Errno::from_io_error(error) {
         Some(Errno::PERM | Errno::ACCESS) if disabled != "0" && !disabled.is_empty() => format!(
@@ -76,7 +87,7 @@ fn setup_advice(error: &io::Error) -> String {
         ),
         Some(Errno::PERM | Errno::ACCESS) => "a seccomp filter forbids io_uring, as the default profiles of Docker, containerd and podman do: run the container with --security-opt seccomp=unconfined or a profile that allows io_uring_setup, io_uring_enter and io_uring_register".to_string(),
         Some(Errno::NOSYS) => "this kernel has no io_uring: use Linux 6.1 or later built with CONFIG_IO_URING".to_string(),
-        Some(Errno::NOMEM) => "memory that may be locked has run out: raise `ulimit -l` (LimitMEMLOCK= in systemd), or run fewer shards".to_string(),
+        Some(Errno::NOMEM) => "memory that may be locked has run out, for which other programs of this user count, too: raise `ulimit -l` (LimitMEMLOCK= in systemd), or use fewer --cores or --buffers".to_string(),
         Some(Errno::MFILE | Errno::NFILE) => "file descriptors have run out: raise `ulimit -n` (LimitNOFILE= in systemd)".to_string(),
         _ => "use Linux 6.1 or later".to_string(),
     }
@@ -159,14 +170,30 @@ fn open_files() -> Check {
     }
 }
 
-fn locked_memory() -> Check {
+/// Rings are locked memory, which has a limit per user unless the process may ignore it (`CAP_IPC_LOCK`).
+fn locked_memory(wanted: &Wanted) -> Check {
+    const NAME: &str = "locked memory";
+    let needed = locked_bytes(wanted.buffers) * wanted.shards as u64;
+    let need = format!("{} KiB needed for {} shards", needed >> 10, wanted.shards);
     match getrlimit(Resource::Memlock).current {
-        None => Check::good("locked memory", "unlimited"),
-        Some(bytes) => {
-            // Since 5.12 rings are charged to the memory control group instead.
-            Check::good("locked memory", format!("{} KiB", bytes >> 10))
-        }
+        None => Check::good(NAME, format!("unlimited; {need}")),
+        Some(_) if may_lock_any() => Check::good(NAME, format!("unlimited by CAP_IPC_LOCK; {need}")),
+        Some(bytes) if bytes >= needed => Check::good(NAME, format!("{} KiB; {need}", bytes >> 10)),
+        Some(bytes) => Check::not(
+            Verdict::Bad,
+            NAME,
+            format!("{} KiB; {need}", bytes >> 10),
+            format!(
+                "raise `ulimit -l` to {} or more (LimitMEMLOCK= in systemd), or use fewer --cores or --buffers",
+                needed >> 10
+            ),
+        ),
     }
+}
+
+fn may_lock_any() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::IPC_LOCK))
 }
 
 fn accept_queue(backlog: i32) -> Check {

@@ -15,7 +15,7 @@ use rustix::{
 use std::{
     io,
     os::fd::AsRawFd,
-    ptr,
+    ptr, thread,
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,9 @@ pub enum Mode {
 const SQ_ENTRIES: u32 = 1024;
 /// A full completion queue ends multishot operations, so it is far larger than a batch.
 const CQ_ENTRIES: u32 = 16 * SQ_ENTRIES;
+/// How long a start waits for locked memory, and how often it asks.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(2);
+const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
 /// Maximum completions that one turn takes; the others are ready for the next.
 const BATCH: usize = 1024;
@@ -95,6 +98,40 @@ pub(super) fn build_ring(sq_entries: u32, cq_entries: u32) -> io::Result<(IoUrin
     Ok((plain.build(sq_entries)?, Mode::Plain))
 }
 
+/// A ring and its buffers. A process that has just ended gives its locked memory back a moment later: a relay that is
+/// started again waits for that.
+fn set_up(sizes: &Sizes) -> io::Result<(IoUring, Mode, Pool)> {
+    let give_up = Instant::now() + MEMORY_WAIT_MAX;
+    loop {
+        let built = build_ring(SQ_ENTRIES, CQ_ENTRIES).and_then(|(ring, mode)| {
+            let pool = Pool::new(&ring.submitter(), sizes.buffers, sizes.buffer_size)?;
+            Ok((ring, mode, pool))
+        });
+        match built {
+            Err(error) if is_memory(&error) && Instant::now() < give_up => thread::sleep(MEMORY_WAIT),
+            built => return built,
+        }
+    }
+}
+
+fn is_memory(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NOMEM)
+}
+
+/// Bytes of locked memory that the ring of one shard needs, with so many buffers: the kernel's own formula
+/// (`rings_size` and `io_uring_setup`), and the ring of provided buffers.
+pub(super) fn locked_bytes(buffers: u16) -> u64 {
+    const SQE: u64 = 64;
+    const CQE: u64 = 16;
+    const SQ_INDEX: u64 = 4;
+    let page = rustix::param::page_size() as u64;
+    let pages = |bytes: u64| bytes.div_ceil(page) * page;
+    let (submissions, completions) = (u64::from(SQ_ENTRIES), u64::from(CQ_ENTRIES));
+    // The heads and tails of both rings come before the completions.
+    let rings = page + completions * CQE + submissions * SQ_INDEX;
+    pages(rings) + pages(submissions * SQE) + pages(Pool::ring_bytes(buffers) as u64)
+}
+
 /// A listener and its accept.
 struct Listener {
     socket: OwnedFd,
@@ -138,8 +175,7 @@ impl<M> Uring<M> {
     /// # Errors
     /// No ring, or no memory for its buffers: [`super::probe`] turns the error into advice.
     pub fn new(sizes: Sizes, listeners: Vec<OwnedFd>, mailbox: Mailbox<M>, epoch: Instant) -> io::Result<Uring<M>> {
-        let (ring, mode) = build_ring(SQ_ENTRIES, CQ_ENTRIES)?;
-        let pool = Pool::new(&ring.submitter(), sizes.buffers, sizes.buffer_size)?;
+        let (ring, mode, pool) = set_up(&sizes)?;
         // Saves a reference count an enter; kernels before 5.18 do without.
         let _ = ring.submitter().register_ring_fd();
         let now = epoch.elapsed().as_millis() as Millis;

@@ -70,6 +70,9 @@ pub struct Config {
     pub early_204: bool,
     /// How long a client waits for a gateway that is busy or has gone within `domain_grace`.
     pub client_wait: Duration,
+    /// How long after its start a relay has clients wait for domains that it has not seen yet: their gateways may be on
+    /// their way back.
+    pub start_grace: Duration,
     /// How long a domain is remembered after its last gateway has gone.
     pub domain_grace: Duration,
     /// Time after which a parked classic gateway is told to register again. Devices give up at 75 s.
@@ -90,6 +93,8 @@ pub struct Config {
     pub linger: Duration,
     /// How long exchanges in progress may go on after a request to stop.
     pub drain: Duration,
+    /// How long tunnels and upgraded connections may go on after a request to stop; at most `drain`.
+    pub drain_tunnels: Duration,
     /// Maximum bytes of a request's head; at most `buffer_size` and 65,535.
     pub max_head_bytes: u32,
     /// Maximum header fields of a request's head; at most 128.
@@ -148,6 +153,7 @@ impl Default for Config {
             hostnames: Vec::new(),
             early_204: false,
             client_wait: seconds(2),
+            start_grace: seconds(10),
             domain_grace: seconds(60),
             classic_poll_interval: seconds(30),
             repost_timeout: seconds(30),
@@ -158,6 +164,7 @@ impl Default for Config {
             tunnel_idle: seconds(3600),
             linger: seconds(2),
             drain: seconds(30),
+            drain_tunnels: seconds(5),
             max_head_bytes: 16 << 10,
             max_headers: 100,
             max_connections: 0,

@@ -21,6 +21,7 @@ pub struct Times {
     pub tunnel_idle: u32,
     pub linger: u32,
     pub drain: u32,
+    pub drain_tunnels: u32,
 }
 
 impl Times {
@@ -37,6 +38,7 @@ impl Times {
             tunnel_idle: ticks(config.tunnel_idle),
             linger: ticks(config.linger),
             drain: ticks(config.drain),
+            drain_tunnels: ticks(config.drain_tunnels),
         }
     }
 }

@@ -118,7 +118,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             Here::Parked => 0,
             _ => others(self.shared.directory.holders(name.hash), self.number),
         };
-        let route = routing::route(View { here, elsewhere, moved: self.conns[slot].is(Flags::HANDED_OVER) });
+        let fresh = self.fresh_until.is_some();
+        let route = routing::route(View { here, elsewhere, moved: self.conns[slot].is(Flags::HANDED_OVER), fresh });
         let domain = match (route, found) {
             (_, Some(domain)) => domain,
             (Route::Wait, None) => self.park.find_or_insert(name.hash, name.as_bytes()),

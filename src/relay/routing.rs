@@ -10,6 +10,8 @@ pub struct View {
     pub elsewhere: ShardSet,
     /// The client has been handed off for this request already.
     pub moved: bool,
+    /// The relay has been started lately: gateways of domains that it does not know may be on their way back.
+    pub fresh: bool,
 }
 
 /// What a shard has of a domain's gateways.
@@ -34,7 +36,7 @@ pub enum Route {
     Wait,
     /// To one of these shards.
     Move(ShardSet),
-    /// Nowhere: no shard has or recently had the domain.
+    /// Nowhere: no shard has or recently had the domain, and none is expected.
     Nobody,
 }
 
@@ -47,7 +49,7 @@ pub fn route(view: View) -> Route {
         Here::Busy => Route::Wait,
         Here::None | Here::Unknown if may_move => Route::Move(view.elsewhere),
         Here::None => Route::Wait,
-        Here::Unknown if view.elsewhere != 0 => Route::Wait,
+        Here::Unknown if view.elsewhere != 0 || view.fresh => Route::Wait,
         Here::Unknown => Route::Nobody,
     }
 }
@@ -66,7 +68,7 @@ mod tests {
     /// no shard knows the domain.
     #[test]
     fn the_way_of_a_request() {
-        let way = |here, elsewhere, moved| route(View { here, elsewhere, moved });
+        let way = |here, elsewhere, moved| route(View { here, elsewhere, moved, fresh: false });
         assert_eq!(way(Here::Parked, 0b10, false), Route::Here);
         assert_eq!(way(Here::Busy, 0b10, false), Route::Wait);
         assert_eq!(way(Here::None, 0b10, false), Route::Move(0b10));
@@ -76,6 +78,15 @@ mod tests {
         assert_eq!(way(Here::Unknown, 0b10, true), Route::Wait);
         assert_eq!(way(Here::Unknown, 0, false), Route::Nobody);
         assert_eq!(way(Here::Unknown, 0, true), Route::Nobody);
+    }
+
+    /// For a while after its start, a relay refuses nobody for want of a domain.
+    #[test]
+    fn a_fresh_relay_has_clients_wait() {
+        let way = |elsewhere, moved| route(View { here: Here::Unknown, elsewhere, moved, fresh: true });
+        assert_eq!(way(0, false), Route::Wait);
+        assert_eq!(way(0b10, false), Route::Move(0b10));
+        assert_eq!(way(0, true), Route::Wait);
     }
 
     /// Turns go round all members and no others.

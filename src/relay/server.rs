@@ -37,7 +37,7 @@ pub enum StartError {
     #[error("cannot run a shard on CPU {0}: {1}; usable CPUs are {usable}", usable = probe::list(&probe::available_cpus()))]
     Pin(usize, io::Error),
     /// No ring, or no memory for its buffers.
-    #[error("cannot set up io_uring on CPU {0}: {1}; `ringback check` says what this machine lacks")]
+    #[error("cannot set up io_uring on CPU {0}: {1}; {advice}", advice = probe::setup_advice(.1))]
     Ring(usize, io::Error),
     /// No thread, no eventfd.
     #[error("cannot start a shard: {0}; raise `ulimit -u` or `ulimit -n`")]

@@ -1,6 +1,10 @@
 //! Starting it wrongly: the message names what was wrong, and what to do.
-use crate::support::process::{Watchdog, ringback};
-use std::net::TcpListener;
+use crate::support::process::{Process, Watchdog, ringback};
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 /// Runs it to its end: exit code and standard error. It must say nothing on standard output.
 fn fails(arguments: &[&str]) -> (i32, String) {
@@ -50,6 +54,59 @@ fn short_addresses() {
         let relay = crate::support::process::Process::become_of(command);
         assert_ne!(relay.address().port(), 0, "{short}");
     }
+}
+
+/// A relay that may not lock enough memory says how much it needs, and `check` says the same.
+#[test]
+fn too_little_locked_memory() {
+    let words = ["64 KiB; ", " KiB needed for 1 shards", "raise `ulimit -l`"];
+    for command in [&["check"][..], &["relay", "--listen", "127.0.0.1:0"]] {
+        let _watchdog = Watchdog::watch();
+        let arguments = [command, &["--cores", "1"]].concat();
+        let output = with_locked_memory(64, &arguments).output().expect("setpriv and prlimit run");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}
+
+/// What `check` calls enough is enough; and a relay that finds none, because another one that is about to end has it,
+/// waits for that.
+#[test]
+fn locked_memory_comes_back() {
+    let _watchdog = Watchdog::watch();
+    let output = with_locked_memory(64, &["check", "--cores", "1"]).output().expect("setpriv and prlimit run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let needed = said.split("64 KiB; ").nth(1).and_then(|rest| rest.split(' ').next()).expect("what is needed");
+    // Not enough for two.
+    let most = needed.parse::<u32>().expect("a number") * 3 / 2;
+    let relay = || with_locked_memory(most, &["relay", "--listen", "127.0.0.1:0", "--cores", "1"]);
+    let first = Process::become_of(relay());
+    let mut second = relay().spawn().expect("it starts");
+    // It has found too little once it is in its pause.
+    crate::support::eventually("it waits", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", second.id())).unwrap();
+        let waits = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
+        tasks.flatten().any(|task| waits(task).contains("nanosleep"))
+    });
+    drop(first);
+    let mut line = String::new();
+    BufReader::new(second.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(" listens on "), "{line}");
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+/// A command that may lock so many KiB, like one of a user other than root.
+fn with_locked_memory(kib: u32, arguments: &[&str]) -> Command {
+    let limit = format!("--memlock={}", kib << 10);
+    let mut command = ringback(&[]);
+    let program = command.get_program().to_owned();
+    command = Command::new("setpriv");
+    command.args(["--bounding-set=-ipc_lock", "prlimit", &limit]).arg(program).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 /// Cores that do not exist, or that are not numbers, are named together with those that do.

@@ -2,7 +2,7 @@
 use crate::support::{
     Peer, eventually,
     peers::*,
-    process::{Process, Watchdog},
+    process::{Process, Watchdog, ringback},
 };
 use rustix::process::Signal;
 
@@ -16,6 +16,14 @@ fn gateway(relay: &Process, dialect: Dialect, domain: &str) -> Peer {
         }
     }
     gateway
+}
+
+/// The head of the request that a gateway gets, which a classic one is told of first.
+fn request(gateway: &mut Peer, dialect: Dialect) -> String {
+    if dialect == Dialect::Classic {
+        gateway.expect(CLASSIC_101);
+    }
+    gateway.head()
 }
 
 /// A client in the middle of a response, and its gateway.
@@ -85,6 +93,65 @@ fn a_drain_has_an_end() {
         let (status, _, complaints) = relay.ends();
         assert_eq!(status.code(), Some(0), "{complaints}");
     }
+}
+
+/// A drain gives tunnels and upgraded connections a time of their own: silent ones do not hold it up, while a request in
+/// progress still finishes.
+#[test]
+fn a_drain_ends_tunnels_before() {
+    let _watchdog = Watchdog::watch();
+    for dialect in BOTH {
+        let mut relay = Process::relay(&["--drain", "1h", "--drain-tunnels", "100ms"]);
+        let mut far = gateway(&relay, dialect, "far");
+        let mut tunnel = relay.connect();
+        tunnel.send("CONNECT /far HTTP/1.1\r\nHost: relay\r\n\r\n");
+        assert!(request(&mut far, dialect).starts_with("CONNECT "));
+        far.send("HTTP/1.1 200 OK\r\n\r\nhello");
+        tunnel.expect("HTTP/1.1 200 OK\r\n\r\nhello");
+        let mut socket = gateway(&relay, dialect, "socket");
+        let mut browser = relay.connect();
+        browser.send(get("/socket/") + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        assert!(request(&mut socket, dialect).contains("websocket"));
+        socket.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        assert!(browser.head().contains(" 101 "));
+        let (mut client, mut busy) = in_session(&relay, dialect);
+        relay.signal(Signal::TERM);
+        for peer in [&mut tunnel, &mut far, &mut browser, &mut socket] {
+            peer.expect_gone();
+        }
+        assert!(relay.runs(), "a request is under way");
+        busy.send("world");
+        client.expect("world");
+        client.expect_end();
+        drop((client, busy));
+        let (status, _, complaints) = relay.ends();
+        assert_eq!(status.code(), Some(0), "{complaints}");
+    }
+}
+
+/// Right after its start a relay has clients wait for domains that have not registered yet, as far as their patience goes.
+#[test]
+fn a_fresh_relay_has_clients_wait() {
+    let _watchdog = Watchdog::watch();
+    for shards in ["1", "2"] {
+        let relay = ["relay", "--listen", "127.0.0.1:0", "--client-wait", "1h", "--cores", shards];
+        let relay = Process::become_of(ringback(&relay));
+        let mut client = relay.connect();
+        client.send(get("/dev/") + "\r\n");
+        relay.signal(Signal::USR1);
+        eventually("the client waits", || {
+            relay.signal(Signal::USR1);
+            relay.complaints().contains("total: connections=1 parked=0 domains=1 sessions=1 ")
+        });
+        let mut gateway = gateway(&relay, Dialect::Ptth, "dev");
+        gateway.expect(Dialect::Ptth.seen(&get("/dev/"), true));
+        gateway.send(ok("hi"));
+        client.expect(ok("hi"));
+    }
+    let relay = Process::relay(&["--client-wait", "1h", "--start-grace", "0s"]);
+    let mut client = relay.connect();
+    client.send(get("/dev/") + "\r\n");
+    assert!(client.head().contains("X-Relay-Error: no-gateway"));
 }
 
 /// A second signal, a second later or more, stops at once, whatever is under way: exit code 0.

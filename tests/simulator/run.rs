@@ -113,6 +113,8 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         response_timeout: seconds(60),
         tunnel_idle: seconds(120),
         drain: DRAIN,
+        drain_tunnels: DRAIN,
+        start_grace: Duration::ZERO,
         max_head_bytes: 1024,
         // Clients that finish early are promised their answers here.
         gone_clients: GoneClients::Never,

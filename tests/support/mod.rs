@@ -30,6 +30,7 @@ pub fn config() -> Config {
         buffers: 256,
         pipes: 16,
         linger: Duration::from_millis(500),
+        start_grace: Duration::ZERO,
         ..Config::default()
     }
 }

@@ -77,7 +77,7 @@ fn start_relay(listen: SocketAddr) -> Result<(Relay, SocketAddr), String> {
         cores: probe::available_cpus().into_iter().take(1).collect(),
         ..Config::default()
     };
-    if let Some(refusal) = check::refusal(config.backlog) {
+    if let Some(refusal) = check::refusal(&config) {
         return Err(refusal);
     }
     let relay = Relay::start(config).map_err(|error| error.to_string())?;

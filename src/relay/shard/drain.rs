@@ -9,6 +9,7 @@ use crate::{
         message::Message,
         ready::Budget,
         tables::End,
+        timers::earlier,
     },
 };
 
@@ -22,7 +23,14 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             return;
         }
         let by = self.tables.in_ticks(self.tables.times.drain);
+        let tunnels = self.tables.in_ticks(self.tables.times.drain_tunnels);
+        self.tunnels_until = Some(earlier(tunnels, by));
         self.begin_end(End::Draining(by));
+    }
+
+    /// A drain ends tunnels, too, from now on.
+    pub(super) fn end_tunnels(&mut self) {
+        self.ending_at = Some(0);
     }
 
     pub(super) fn stop(&mut self) {
@@ -62,6 +70,11 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             (Role::Gateway(_, Gateway::Parked | Gateway::Quarantined), _) => self.tables.close(slot),
             (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
             (Role::Client(Client::Idle | Client::Fresh), None) => self.tables.close(slot),
+            (Role::Client(Client::Busy), Some(id))
+                if self.tunnels_until.is_none() && self.tables.exchanges[id].phase == Phase::Tunnel =>
+            {
+                self.tables.abort(id, false);
+            }
             // No gateway registers any more, so none will become free for them.
             (Role::Client(Client::Busy), Some(id)) if self.tables.exchanges[id].phase == Phase::Waiting => {
                 self.tables.waited_in_vain(id, Some(Refusal::ShuttingDown), budget);

@@ -43,6 +43,8 @@ pub struct Shard<E: Engine> {
     accept_pauses: Vec<AcceptPause>,
     /// The end that this turn's mail asks for.
     told_to_end: Option<End>,
+    /// When a drain ends tunnels.
+    tunnels_until: Option<u32>,
     /// The first slot that a drain or a stop has not visited yet.
     ending_at: Option<u32>,
     /// Nobody is admitted any more, and the other shards know.
@@ -70,6 +72,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             events: Vec::with_capacity(1024),
             accept_pauses: Vec::new(),
             told_to_end: None,
+            tunnels_until: None,
             ending_at: None,
             closed: false,
             next_sweep: after(tick, SWEEP_TICKS),

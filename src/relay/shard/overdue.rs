@@ -48,6 +48,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             self.next_sweep = after(tick, SWEEP_TICKS);
             self.tables.shared.admission.sweep_some(tick / SWEEP_TICKS, tick);
         }
+        self.tables.fresh_until.take_if(|until| is_due(*until, tick));
+        if self.tunnels_until.take_if(|until| is_due(*until, tick)).is_some() {
+            self.end_tunnels();
+        }
         if let End::Draining(by) = self.tables.end
             && is_due(by, tick)
         {

@@ -74,6 +74,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             self.accept_pauses.iter().map(|pause| pause.until).reduce(earlier),
             tables.lost_domains.front().map(|&(lost, _)| after(lost, tables.times.domain_grace)),
             drained_by,
+            self.tunnels_until,
             // This shard gets no event when the other shards' connections end.
             look.then(|| after(tables.tick, DRAIN_LOOK_TICKS)),
         ];

@@ -19,7 +19,7 @@ use super::{
     park::Park,
     ready::{Budget, Lane, RunQueue},
     shared::Shared,
-    timers::{Wheel, after},
+    timers::{Wheel, after, ticks},
 };
 use crate::io::{Calls, Engine, Key};
 use std::{collections::VecDeque, sync::Arc};
@@ -63,6 +63,8 @@ pub struct Tables<E: Engine> {
     pub choices: u32,
     /// The tick of this turn.
     pub tick: u32,
+    /// Until then clients wait for domains that have not been seen.
+    pub fresh_until: Option<u32>,
     pub end: End,
 }
 
@@ -75,9 +77,11 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         counters: Arc<Counters>,
         tick: u32,
     ) -> Tables<E> {
+        let times = Times::new(&config);
         let share = usize::try_from(config.max_memory).unwrap_or(usize::MAX) / shared.shards();
         Tables {
-            times: Times::new(&config),
+            fresh_until: Some(ticks(config.start_grace)).filter(|&grace| grace > 0).map(|grace| after(tick, grace)),
+            times,
             inboxes: Inboxes::new(engine.calls_ref().buffers().0, Account::new(share)),
             wheel: Wheel::new(tick),
             engine,
