@@ -61,7 +61,12 @@ fn write(text: &[u8]) -> io::Result<()> {
 }
 
 fn push(text: Vec<u8>) {
-    if queue().is_none_or(|queue| queue.try_send(Entry::Text(text)).is_err()) {
+    let said = match queue() {
+        Some(queue) => queue.try_send(Entry::Text(text)).is_ok(),
+        // Where not even a thread can be had, the reason must be told all the same.
+        None => write(&text).is_ok(),
+    };
+    if !said {
         DROPPED.fetch_add(1, Relaxed);
     }
 }

@@ -11,7 +11,13 @@ use crate::{
         config::{GoneClients, Network},
     },
 };
-use std::{net::SocketAddr, process::ExitCode, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Run a relay
 ///
@@ -253,7 +259,7 @@ pub(super) fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String
 
 /// Runs the relay until it is told to stop.
 pub fn run(args: Args) -> ExitCode {
-    let config = match args.config() {
+    let mut config = match args.config() {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
@@ -264,6 +270,9 @@ pub fn run(args: Args) -> ExitCode {
         return failed(&refusal);
     }
     let open_files = probe::raise_open_files();
+    if config.max_connections == 0 {
+        config.max_connections = probe::connections_for(open_files, config.cores.len(), config.pipes);
+    }
     let mut signals = match Watch::start(Hangup::GoOn) {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
@@ -273,12 +282,26 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return failed(&error),
     };
     console::print(&greeting(&relay, &config, open_files));
+    attend(&relay, &mut signals, config.max_connections);
+    match relay.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Does what signals ask for, until the relay has ended. `most` is its maximum of connections.
+fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
     let handle = signals.handle();
+    let (over, ends) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let ended = scope.spawn(|| wait_for_end(&relay, handle));
+        scope.spawn(move || {
+            relay.wait();
+            handle.close();
+        });
+        scope.spawn(move || watch_limit(relay, most, &ends));
         while let Some(asked) = signals.next() {
             match asked {
-                Asked::Report => console::say(&report::lines(&relay)),
+                Asked::Report => console::say(&report::lines(relay)),
                 Asked::End(signal) => {
                     console::say(&format!("ringback: stopping on {signal}; once more stops at once\n"));
                     relay.drain();
@@ -289,18 +312,38 @@ pub fn run(args: Args) -> ExitCode {
                 }
             }
         }
-        let _ = ended.join();
+        drop(over);
     });
-    match relay.join() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
 }
 
-/// Ends the wait for signals when the shards have ended, by themselves or not.
-fn wait_for_end(relay: &Relay, signals: signal_hook::iterator::Handle) {
-    relay.wait();
-    signals.close();
+/// How often the relay's limit of connections is looked at, and how long after the last refusal it counts as over.
+const LIMIT_LOOK: Duration = Duration::from_secs(1);
+const LIMIT_OVER: Duration = Duration::from_secs(10);
+
+/// Says when new connections begin to be refused for want of room, and when that is over.
+fn watch_limit(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
+    let refused = || -> u64 {
+        relay.counters().iter().map(|counters| counters.over_connections.value() + counters.accept_failed.value()).sum()
+    };
+    let (mut before, mut last) = (refused(), None::<Instant>);
+    while ends.recv_timeout(LIMIT_LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let now = refused();
+        if now > before {
+            if last.replace(Instant::now()).is_none() {
+                console::say(&format!(
+                    "ringback: {} connections of at most {most}: further ones get a 503; raise --max-connections, or \
+                     `ulimit -n` (LimitNOFILE= in systemd)\n",
+                    relay.connections()
+                ));
+            }
+        } else if last.take_if(|last| last.elapsed() >= LIMIT_OVER).is_some() {
+            console::say(&format!(
+                "ringback: {} connections of at most {most}: there is room again\n",
+                relay.connections()
+            ));
+        }
+        before = now;
+    }
 }
 
 fn greeting(relay: &Relay, config: &Config, open_files: u64) -> String {
@@ -314,8 +357,9 @@ fn greeting(relay: &Relay, config: &Config, open_files: u64) -> String {
         "ringback {version} listens on {addresses}
 {shards} on CPU {cpus}, each with {buffers} buffers of {size} bytes
 io_uring: {mode}, multishot accept and receive, provided buffers; splice for bulk
-up to {open_files} open files
+up to {connections} connections, with {open_files} open files
 ",
+        connections = config.max_connections,
         version = env!("CARGO_PKG_VERSION"),
         shards = if config.cores.len() == 1 { "1 shard".to_string() } else { format!("{} shards", config.cores.len()) },
         cpus = probe::list(&config.cores),

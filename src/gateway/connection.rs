@@ -31,7 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         Err(trouble) => {
             let lived = place.registered.map_or(Duration::ZERO, |at| at.elapsed());
             let end = match trouble {
-                Trouble::Answer(Answer::TooMany(after)) => End::TooMany(after),
+                Trouble::Answer(Answer::TooMany(after, _)) => End::TooMany(after),
                 Trouble::Answer(Answer::Unauthorized) => End::Unauthorized,
                 _ => End::Lost(lived),
             };
@@ -183,8 +183,8 @@ impl fmt::Display for Trouble {
             Trouble::Answer(Answer::Unauthorized) => {
                 f.write_str("the relay refuses the key (401): give the one that belongs to the relay domain with --key")
             }
-            Trouble::Answer(Answer::TooMany(_)) => {
-                f.write_str("the relay has too many connections of this domain, or too fast (429)")
+            Trouble::Answer(Answer::TooMany(_, reason)) => {
+                write!(f, "the relay has too many connections of this domain, or too fast (429, {reason})")
             }
             Trouble::Answer(_) => write!(f, "the relay redirected more than {REDIRECTS_MAX} times"),
         }

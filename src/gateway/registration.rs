@@ -61,8 +61,8 @@ pub(super) enum Answer {
     Moved(Authority),
     /// 401.
     Unauthorized,
-    /// 429, with the wait it asks for.
-    TooMany(Duration),
+    /// 429, with the wait it asks for, and the reason.
+    TooMany(Duration, String),
     /// Anything else; says what.
     Unexpected(String),
 }
@@ -94,7 +94,8 @@ pub(super) fn answer(bytes: &[u8], head: Result<ResponseHead, NotAResponse>, dia
         (401, _) => Answer::Unauthorized,
         (429, _) => {
             let seconds = field("Retry-After").and_then(|value| value.parse().ok());
-            Answer::TooMany(seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs))
+            let reason = field("X-Relay-Error").unwrap_or("no reason given").to_owned();
+            Answer::TooMany(seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs), reason)
         }
         (status, _) => Answer::Unexpected(match field("X-Relay-Error") {
             Some(reason) => format!("the relay answered {status} ({reason})"),
@@ -161,9 +162,10 @@ mod tests {
         let moved = "HTTP/1.1 307 \r\nLocation: http://10.0.0.2:8081/my-domain\r\n\r\n";
         assert_eq!(classic(moved), Answer::Moved(node));
         assert_eq!(classic("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n"), Answer::Unauthorized);
-        let later = "HTTP/1.1 429 \r\nRetry-After: 7\r\n\r\n";
-        assert_eq!(classic(later), Answer::TooMany(Duration::from_secs(7)));
-        assert_eq!(classic("HTTP/1.1 429 \r\n\r\n"), Answer::TooMany(RETRY_AFTER_DEFAULT));
+        let later = "HTTP/1.1 429 \r\nRetry-After: 7\r\nX-Relay-Error: because\r\n\r\n";
+        assert_eq!(classic(later), Answer::TooMany(Duration::from_secs(7), "because".to_owned()));
+        let bare = Answer::TooMany(RETRY_AFTER_DEFAULT, "no reason given".to_owned());
+        assert_eq!(classic("HTTP/1.1 429 \r\n\r\n"), bare);
         for odd in ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 307 \r\nLocation: https://h/d\r\n\r\n"] {
             assert!(matches!(classic(odd), Answer::Unexpected(_)), "{odd}");
         }

@@ -27,9 +27,13 @@ pub struct TooMany429 {
 
 impl TooMany429 {
     const HEAD: &[u8] = b"HTTP/1.1 429 \r\nRetry-After: ";
+    const REASON: &[u8] = b"\r\nX-Relay-Error: ";
     const BLANK_LINE: &[u8] = b"\r\n\r\n";
+    /// Longest reason.
+    const REASON_MAX: usize = 32;
     /// With the ten digits of the largest `u32`.
-    const BYTES_MAX: usize = TooMany429::HEAD.len() + 10 + TooMany429::BLANK_LINE.len();
+    const BYTES_MAX: usize =
+        TooMany429::HEAD.len() + 10 + TooMany429::REASON.len() + TooMany429::REASON_MAX + TooMany429::BLANK_LINE.len();
 
     /// The answer's bytes.
     pub fn as_bytes(&self) -> &[u8] {
@@ -37,8 +41,27 @@ impl TooMany429 {
     }
 }
 
-/// Tells a `PTTH/1.0` gateway to come back in `retry_after` seconds. Allocates nothing.
-pub fn too_many_429(retry_after: u32) -> TooMany429 {
+/// Why a gateway is told to come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOff {
+    /// Gateways register too fast, all together.
+    RegistrationRate,
+    /// The domain has as many connections as it may.
+    DomainConnections,
+}
+
+impl PutOff {
+    /// The value of `X-Relay-Error`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            PutOff::RegistrationRate => "registration-rate",
+            PutOff::DomainConnections => "gateways-of-domain",
+        }
+    }
+}
+
+/// Tells a gateway to come back in `retry_after` seconds, and why. Allocates nothing.
+pub fn too_many_429(put_off: PutOff, retry_after: u32) -> TooMany429 {
     let mut digits = [0; 10];
     let mut first = digits.len();
     let mut rest = retry_after;
@@ -49,7 +72,8 @@ pub fn too_many_429(retry_after: u32) -> TooMany429 {
     }
     let mut bytes = [0; TooMany429::BYTES_MAX];
     let mut len = 0;
-    for part in [TooMany429::HEAD, &digits[first..], TooMany429::BLANK_LINE] {
+    let reason = put_off.reason().as_bytes();
+    for part in [TooMany429::HEAD, &digits[first..], TooMany429::REASON, reason, TooMany429::BLANK_LINE] {
         bytes[len..len + part.len()].copy_from_slice(part);
         len += part.len();
     }
@@ -257,6 +281,9 @@ refusals! {
     Misdirected "421 Misdirected Request" "misdirected"
         "The request target is an https URL, and this connection is not encrypted",
         "send an http URL or a path, or use the port for https";
+    TooManyFromAddress "429 Too Many Requests" "too-many-from-address"
+        "This address has as many connections as it may, or opens them too fast", "use fewer, and keep them"
+        "Retry-After: 1\r\n";
     HeadTooLarge "431 Request Header Fields Too Large" "head-too-large"
         "The request line and the headers are too long together", "send less";
     TooManyHeaders "431 Request Header Fields Too Large" "too-many-headers"
@@ -270,17 +297,22 @@ refusals! {
     GatewayBadResponse "502 Bad Gateway" "gateway-bad-response"
         "The gateway's response breaks the rules of HTTP", "look at the service behind the gateway";
     TooManyConnections "503 Service Unavailable" "too-many-connections"
-        "The relay has as many connections as it takes", "try again later";
+        "The relay has as many connections as it may", "try again later"
+        "Retry-After: 5\r\n";
     MemoryFull "503 Service Unavailable" "memory-full"
-        "The relay holds as many bytes for others as it may", "try again later";
+        "The relay holds as many bytes for others as it may", "try again later"
+        "Retry-After: 5\r\n";
     ShuttingDown "503 Service Unavailable" "shutting-down"
-        "The relay is shutting down", "try again soon";
+        "The relay is shutting down", "try again soon"
+        "Retry-After: 2\r\n";
     NoGateway "504 Gateway Timeout" "no-gateway"
         "No gateway serves this relay domain", "check its spelling, or start the gateway";
     GatewayAbsent "504 Gateway Timeout" "gateway-absent"
-        "The gateway was here lately and has not come back", "try again soon";
+        "The gateway was here lately and has not come back", "try again soon"
+        "Retry-After: 2\r\n";
     GatewayBusy "504 Gateway Timeout" "gateway-busy"
-        "All connections of the gateway are busy", "try again soon, or let it open more";
+        "All connections of the gateway are busy", "try again soon, or let it open more"
+        "Retry-After: 2\r\n";
     GatewayTimeout "504 Gateway Timeout" "gateway-timeout"
         "The gateway did not start a response in time", "look at the service behind the gateway";
     UnsupportedVersion "505 HTTP Version Not Supported" "unsupported-version"

@@ -157,6 +157,19 @@ pub fn raise_open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Connections that fit so many open files beside what the relay needs for itself: rings, listeners, pipes for bulk, and
+/// a few to answer those that are turned away.
+pub fn connections_for(open_files: u64, shards: usize, pipes: usize) -> usize {
+    /// For standard streams, and for what libraries open.
+    const PROCESS: usize = 32;
+    /// Ring, mailbox, listeners, and connections beyond the limit that get their answer.
+    const SHARD: usize = 32;
+    let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
+    // Without a pipe bulk goes through buffers, so pipes do not take more than a share.
+    let pipes = (2 * pipes * shards).min(open_files / 4);
+    open_files.saturating_sub(PROCESS + SHARD * shards + pipes).max(1)
+}
+
 fn open_files() -> Check {
     const NAME: &str = "open files";
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     http::{
         Refusal, Registration, RequestHead,
-        canned::{UNAUTHORIZED_401, too_many_429},
+        canned::{PutOff, UNAUTHORIZED_401, too_many_429},
         domain::{self, Domain},
     },
     io::Engine,
@@ -33,7 +33,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         };
         if !self.shared.admission.registers(self.tick) {
             self.counters.over_registration_rate.bump();
-            return self.put_off(slot, RETRY_RATE_SECONDS, budget);
+            return self.put_off(slot, PutOff::RegistrationRate, RETRY_RATE_SECONDS, budget);
         }
         let name = &names.first;
         let known = self.park.find(name.hash, name.as_bytes());
@@ -42,7 +42,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let most = self.config.max_gateways_per_domain;
         if most != 0 && count >= most {
             self.counters.over_domain.bump();
-            return self.put_off(slot, RETRY_DOMAIN_SECONDS, budget);
+            return self.put_off(slot, PutOff::DomainConnections, RETRY_DOMAIN_SECONDS, budget);
         }
         if at == At::Front {
             self.with_conn(slot, budget, |_, conn, desk| desk.consume(conn, usize::from(head.len)));
@@ -152,9 +152,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.answer(slot, refusal, false, false, budget);
     }
 
-    fn put_off(&mut self, slot: u32, seconds: u32, budget: &mut Budget) {
+    fn put_off(&mut self, slot: u32, why: PutOff, seconds: u32, budget: &mut Budget) {
         self.drop_rest(slot);
-        self.say(slot, too_many_429(seconds).as_bytes(), budget);
+        self.say(slot, too_many_429(why, seconds).as_bytes(), budget);
         self.linger(slot);
     }
 

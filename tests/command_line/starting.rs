@@ -56,6 +56,40 @@ fn short_addresses() {
     }
 }
 
+/// A relay that has no room for further connections answers them so, and says so once; when others have gone it takes new ones.
+#[test]
+fn no_room_for_connections() {
+    let _watchdog = Watchdog::watch();
+    let mut command = ringback(&[]);
+    let program = command.get_program().to_owned();
+    command = Command::new("prlimit");
+    command.arg("--nofile=128").arg(program).args(["relay", "--listen", "127.0.0.1:0", "--cores", "1"]);
+    command.args(["--start-grace", "0s"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let relay = Process::become_of(command);
+    let mut clients = Vec::new();
+    let refused = loop {
+        let mut client = relay.connect();
+        client.send("GET /nobody/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+        let head = client.head();
+        if head.starts_with("HTTP/1.1 503 ") {
+            break head;
+        }
+        assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
+        clients.push(client);
+    };
+    assert!(refused.contains("too-many-connections") && refused.contains("Retry-After: "), "{refused}");
+    assert!((20..100).contains(&clients.len()), "{} connections", clients.len());
+    relay.await_complaint("further ones get a 503");
+    clients.clear();
+    crate::support::eventually("there is room again", || {
+        let mut client = relay.connect();
+        client.try_send("GET /nobody/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+        client.try_head().is_ok_and(|head| head.starts_with("HTTP/1.1 504 "))
+    });
+    assert_eq!(relay.complaints().matches("further ones").count(), 1);
+}
+
 /// A relay that may not lock enough memory says how much it needs, and `check` says the same.
 #[test]
 fn too_little_locked_memory() {

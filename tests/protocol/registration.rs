@@ -136,7 +136,7 @@ fn too_many_gateways_get_429() {
         let _second = server.gateway(dialect, "dev");
         for registration in [classic_post("dev"), ptth_get("dev", "")] {
             let mut third = server.client(registration);
-            third.expect(b"HTTP/1.1 429 \r\nRetry-After: 30\r\n\r\n");
+            third.expect(b"HTTP/1.1 429 \r\nRetry-After: 30\r\nX-Relay-Error: gateways-of-domain\r\n\r\n");
             third.expect_end();
         }
         let _other = server.gateway(dialect, "other");
@@ -160,7 +160,7 @@ fn too_fast_registrations_get_429() {
         let head = gateway.head();
         let refused = head.starts_with("HTTP/1.1 429");
         if refused {
-            assert_eq!(head, "HTTP/1.1 429 \r\nRetry-After: 1\r\n\r\n");
+            assert_eq!(head, "HTTP/1.1 429 \r\nRetry-After: 1\r\nX-Relay-Error: registration-rate\r\n\r\n");
             gateway.expect_end();
         }
         refused

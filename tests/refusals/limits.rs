@@ -4,8 +4,13 @@ use ringback::{http::Refusal, relay::Config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 /// Refusals that are tested here.
-pub const TESTED: &[Refusal] =
-    &[Refusal::TooManyConnections, Refusal::MemoryFull, Refusal::LengthForClassic, Refusal::BadProxyHeader];
+pub const TESTED: &[Refusal] = &[
+    Refusal::TooManyConnections,
+    Refusal::TooManyFromAddress,
+    Refusal::MemoryFull,
+    Refusal::LengthForClassic,
+    Refusal::BadProxyHeader,
+];
 
 /// With as many bytes held for others as may be, nothing new begins, and what was begun goes on; when they are gone,
 /// all is well again.
@@ -110,8 +115,8 @@ fn is_admitted(client: &mut Peer) -> bool {
             true
         }
         _ => {
-            assert_eq!(show(&refusal), show(b"HTTP/1.1 503"));
-            client.expect(&Refusal::TooManyConnections.closing()[12..]);
+            assert_eq!(show(&refusal), show(b"HTTP/1.1 429"));
+            client.expect(&Refusal::TooManyFromAddress.closing()[12..]);
             client.expect_end();
             false
         }
@@ -231,7 +236,7 @@ fn registrations() {
                 server.held().parked > before || refused() > before_refused || kept.len() > 200
             });
             if server.held().parked == before {
-                gateway.expect("HTTP/1.1 429 \r\nRetry-After: 1\r\n\r\n");
+                gateway.expect("HTTP/1.1 429 \r\nRetry-After: 1\r\nX-Relay-Error: registration-rate\r\n\r\n");
                 gateway.expect_end();
                 break;
             }

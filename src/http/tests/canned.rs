@@ -19,7 +19,15 @@ fn every_answer_is_well_formed() {
             assert_eq!(lines[2], format!("Content-Length: {}", body.len()), "{refusal:?}");
             assert_eq!(lines[3], format!("Connection: {connection}"));
             assert_eq!(lines[4], format!("X-Relay-Error: {}", refusal.reason()));
-            assert_eq!(lines.get(5).is_some(), refusal.status() == 401, "{refusal:?}");
+            // Who is refused for now learns when to come back.
+            let more = match refusal.status() {
+                401 => "WWW-Authenticate: Bearer",
+                429 | 503 => "Retry-After: ",
+                _ if matches!(refusal, Refusal::GatewayAbsent | Refusal::GatewayBusy) => "Retry-After: ",
+                _ => "",
+            };
+            assert_eq!(lines.get(5).is_some(), !more.is_empty(), "{refusal:?}");
+            assert!(lines.get(5).is_none_or(|line| line.starts_with(more)), "{refusal:?}");
             assert!(body.ends_with(".\n") && body.matches('\n').count() == 1, "{refusal:?}: {body:?}");
             assert!(body.starts_with(refusal.wrong()), "{refusal:?}");
         }
@@ -65,8 +73,12 @@ fn gateway_answers_byte_for_byte() {
     let ptth = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n";
     assert_eq!(PTTH_101, ptth.as_bytes());
     for (seconds, text) in [(0, "0"), (7, "7"), (120, "120"), (u32::MAX, "4294967295")] {
-        let expected = format!("HTTP/1.1 429 \r\nRetry-After: {text}\r\n\r\n");
-        assert_eq!(too_many_429(seconds).as_bytes(), expected.as_bytes());
+        for (put_off, reason) in
+            [(PutOff::RegistrationRate, "registration-rate"), (PutOff::DomainConnections, "gateways-of-domain")]
+        {
+            let expected = format!("HTTP/1.1 429 \r\nRetry-After: {text}\r\nX-Relay-Error: {reason}\r\n\r\n");
+            assert_eq!(too_many_429(put_off, seconds).as_bytes(), expected.as_bytes());
+        }
     }
     let mut out = Vec::new();
     moved_307(&mut out, false, "node2.example:8080", b"gsiot-ffmq-ttd5");

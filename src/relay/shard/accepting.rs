@@ -34,9 +34,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let denied = tables.shared.admission.admit(&tables.conns[slot].address, trusted, tables.tick).err();
         let stopping = tables.end == End::Stopping;
         match denied {
-            Some(Denied::Source) => tables.counters.over_address.bump(),
-            Some(Denied::Rate) => tables.counters.over_accept_rate.bump(),
-            Some(Denied::Total) => tables.counters.over_connections.bump(),
+            Some(denied) => self.deny(slot, denied, stopping),
             None if stopping => {
                 tables.conns[slot].flags.insert(Flags::RESET);
                 return tables.close(slot);
@@ -50,21 +48,24 @@ impl<E: Engine<Mail = Message>> Shard<E> {
                 tables.enqueue(slot, Lane::Fresh);
             }
         }
-        if denied.is_some() {
-            self.deny(slot, stopping);
-        }
         if let Some(wait) = self.tables.shared.admission.pause(self.tables.tick) {
             (0..self.listeners).for_each(|listener| self.pause_accepting(listener, wait));
         }
     }
 
     /// Turns away a connection beyond a limit: a few get an answer, the others a reset.
-    fn deny(&mut self, slot: u32, stopping: bool) {
+    fn deny(&mut self, slot: u32, denied: Denied, stopping: bool) {
         let tables = &mut self.tables;
+        let (counter, refusal) = match denied {
+            Denied::Source => (&tables.counters.over_address, Refusal::TooManyFromAddress),
+            Denied::Rate => (&tables.counters.over_accept_rate, Refusal::TooManyConnections),
+            Denied::Total => (&tables.counters.over_connections, Refusal::TooManyConnections),
+        };
+        counter.bump();
         tables.conns[slot].flags.insert(Flags::UNCOUNTED);
         if !stopping && tables.shared.admission.answers(tables.tick) {
             let mut budget = Budget::new(usize::MAX, 1);
-            return tables.answer(slot, Refusal::TooManyConnections, false, false, &mut budget);
+            return tables.answer(slot, refusal, false, false, &mut budget);
         }
         tables.counters.reset.bump();
         tables.conns[slot].flags.insert(Flags::RESET);
