@@ -29,6 +29,9 @@ pub struct Args {
     /// Address to listen on, as in 127.0.0.1:8080, localhost:8080 or :8080, which is all addresses; may be repeated
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = values::addresses)]
     listen: Vec<values::Addresses>,
+    /// Address for gateways only: they register there and nowhere else, and clients are not served there; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
+    listen_gateways: Vec<values::Addresses>,
     /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3
     #[arg(long, value_name = "N|LIST", default_value = "all")]
     cores: String,
@@ -178,9 +181,11 @@ impl From<Gone> for GoneClients {
 
 impl Args {
     fn config(self) -> Result<Config, String> {
+        let all = |given: Vec<values::Addresses>| given.into_iter().flat_map(|values::Addresses(list)| list).collect();
         let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         Ok(Config {
-            listen: self.listen.into_iter().flat_map(|values::Addresses(list)| list).collect(),
+            listen: all(self.listen),
+            listen_gateways: all(self.listen_gateways),
             cores: cores(&self.cores, &probe::available_cpus())?,
             buffer_size: small(self.buffer_size),
             buffers: self.buffers,
@@ -347,7 +352,12 @@ fn watch_limit(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
 }
 
 fn greeting(relay: &Relay, config: &Config, open_files: u64) -> String {
-    let addresses = relay.addresses().iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let (clients, gateways) = relay.addresses().split_at(config.listen.len());
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    let mut addresses = list(clients);
+    if !gateways.is_empty() {
+        addresses += &format!("\nfor clients; gateways register at {}", list(gateways));
+    }
     let mode = match relay.mode() {
         Mode::DeferTaskrun => "single issuer, deferred task run",
         Mode::CoopTaskrun => "cooperative task run",

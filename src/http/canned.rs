@@ -281,6 +281,10 @@ refusals! {
     Misdirected "421 Misdirected Request" "misdirected"
         "The request target is an https URL, and this connection is not encrypted",
         "send an http URL or a path, or use the port for https";
+    ClientsElsewhere "421 Misdirected Request" "clients-elsewhere"
+        "Only gateways are served at this address", "send requests to the relay's other one";
+    GatewaysElsewhere "421 Misdirected Request" "gateways-elsewhere"
+        "Gateways register at another address of this relay", "use the one of its --listen-gateways";
     TooManyFromAddress "429 Too Many Requests" "too-many-from-address"
         "This address has as many connections as it may, or opens them too fast", "use fewer, and keep them"
         "Retry-After: 1\r\n";

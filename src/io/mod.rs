@@ -42,6 +42,8 @@ pub type Millis = u64;
 pub enum Event<M> {
     /// A connection arrived at a listener; it is non-blocking, with the listener's TCP options.
     Accepted {
+        /// At which listener, by its number.
+        listener: usize,
         /// The new connection.
         socket: Socket,
     },

@@ -265,7 +265,10 @@ impl<M> Uring<M> {
                     if cqe.result() >= 0 {
                         let socket = Socket::new(cqe.result());
                         match accepting {
-                            true => events.push(Event::Accepted { socket }),
+                            true => {
+                                let listener = cqe.user_data() as u32 as usize;
+                                events.push(Event::Accepted { listener, socket });
+                            }
                             // Accepted while the listeners closed.
                             false => drop(own(socket)),
                         }

@@ -56,6 +56,9 @@ impl std::str::FromStr for Network {
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
+    /// Addresses at which gateways register, and at which nobody else is served; if there are any, gateways cannot
+    /// register at `listen`.
+    pub listen_gateways: Vec<SocketAddr>,
     /// One shard is pinned to each of these CPUs.
     pub cores: Vec<usize>,
     /// Bytes of one pool buffer.
@@ -146,6 +149,7 @@ impl Default for Config {
         let seconds = Duration::from_secs;
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            listen_gateways: Vec::new(),
             cores: vec![0],
             buffer_size: 16 << 10,
             buffers: 1024,
@@ -236,7 +240,7 @@ pub enum Invalid {
     #[error("--backlog {0} is out of range: give 1 to 65535")]
     Backlog(i32),
     /// One of them takes the connections of the other.
-    #[error("--listen {0} and --listen {1} overlap: leave one of them out ([::] takes IPv4, too)")]
+    #[error("{0} and {1} to listen on overlap: leave one of them out ([::] takes IPv4, too)")]
     Overlap(SocketAddr, SocketAddr),
     /// Nothing to listen on.
     #[error("no --listen address: give at least one, such as 127.0.0.1:8080")]
@@ -295,6 +299,16 @@ impl Config {
         self.validate_sockets()
     }
 
+    /// All addresses to listen on: first those for clients.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().chain(&self.listen_gateways).copied()
+    }
+
+    /// Whether the nth of them is for gateways alone.
+    pub fn is_for_gateways(&self, listener: usize) -> bool {
+        !self.listen_gateways.is_empty() && listener >= self.listen.len()
+    }
+
     fn validate_times(&self) -> Result<(), Invalid> {
         let limits = [
             ("--repost-timeout", self.repost_timeout),
@@ -320,8 +334,9 @@ impl Config {
         if !(1..=65_535).contains(&self.backlog) {
             return Err(Invalid::Backlog(self.backlog));
         }
-        for (at, one) in self.listen.iter().enumerate() {
-            if let Some(other) = self.listen[..at].iter().find(|other| overlap(one, other)) {
+        let all: Vec<_> = self.listeners().collect();
+        for (at, one) in all.iter().enumerate() {
+            if let Some(other) = all[..at].iter().find(|other| overlap(one, other)) {
                 return Err(Invalid::Overlap(*other, *one));
             }
         }

@@ -47,6 +47,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// Routes a client's request: to a gateway, to another shard, into waiting, or to a refusal.
     pub fn serve(&mut self, slot: u32, head: RequestHead, at: At, budget: &mut Budget) {
         let request = match self.examine(slot, head, at, budget) {
+            Ok(_) if self.conns[slot].is(Flags::AMONG_GATEWAYS) => {
+                return self.decline(slot, &head, at, Refusal::ClientsElsewhere, budget);
+            }
             Ok(_) if self.inboxes.account.is_full() => {
                 self.counters.over_memory.bump();
                 return self.decline(slot, &head, at, Refusal::MemoryFull, budget);

@@ -122,6 +122,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if !(head.body.is_done() || skipped) {
             return Err(Refusal::BadLength);
         }
+        if !self.config.listen_gateways.is_empty() && !self.conns[slot].is(Flags::AMONG_GATEWAYS) {
+            return Err(Refusal::GatewaysElsewhere);
+        }
         if self.is_ending() {
             return Err(Refusal::ShuttingDown);
         }

@@ -142,7 +142,7 @@ impl Relay {
         error
     }
 
-    /// Where it listens, with the ports it got for port 0.
+    /// Where it listens, with the ports it got for port 0: in the order of [`Config::listeners`].
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -264,7 +264,7 @@ fn bind(config: &Config) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), StartEr
     };
     let mut addresses = Vec::new();
     let mut listeners: Vec<Vec<OwnedFd>> = config.cores.iter().map(|_| Vec::new()).collect();
-    for &wanted in &config.listen {
+    for wanted in config.listeners() {
         if let Some(error) = still_in_use(wanted) {
             return Err(StartError::Listen(wanted, error));
         }

@@ -42,7 +42,7 @@ const WAITING_MAX: usize = 2;
 impl Echo {
     pub fn handle(&mut self, io: &mut Sim<()>, event: Event<()>) {
         match event {
-            Event::Accepted { socket } => self.accepted(io, socket),
+            Event::Accepted { socket, .. } => self.accepted(io, socket),
             Event::AcceptFailed { listener, .. } => io.accept(listener),
             Event::Received { key, buf, more } => {
                 let slot = self.slot(key);

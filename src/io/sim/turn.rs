@@ -139,7 +139,7 @@ impl<M> State<M> {
         let socket = self.open(conn);
         self.conns[conn].near = shard;
         self.note(|| format!("shard {shard}: accepted {socket:?}, peer {conn}"));
-        Event::Accepted { socket }
+        Event::Accepted { listener, socket }
     }
 
     fn tell_stream(&mut self, shard: usize, at: usize, pool: &mut Pool) -> Event<M> {

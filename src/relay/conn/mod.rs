@@ -77,8 +77,8 @@ bitflags! {
     /// What is known about a connection.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Flags: u16 {
-        /// Receives so often that a stream is kept armed.
-        const HOT = 1;
+        /// It came in at a listener for gateways.
+        const AMONG_GATEWAYS = 1;
         /// The peer has finished sending.
         const EOF = 2;
         /// The connection failed; nothing can be sent or received.
@@ -113,6 +113,9 @@ bitflags! {
     }
 }
 
+/// A [`Conn::heat`] that only a quiet spell or a splice brings down.
+pub const HOT: u8 = u8::MAX;
+
 /// A connection. The hot fields come first; 72 bytes make 14 to a kilobyte.
 #[derive(Debug)]
 pub struct Conn {
@@ -126,7 +129,7 @@ pub struct Conn {
     pub role: Role,
     /// What is armed for it.
     pub arms: Arms,
-    /// Number of receives in quick succession, while not yet hot.
+    /// Number of receives in quick succession; see [`Conn::is_hot`].
     pub heat: u8,
     /// For a client, gateways that went away without answering its request; for a gateway, bytes of its registration's
     /// body that are still to come.
@@ -201,6 +204,12 @@ impl Conn {
     #[inline]
     pub fn transport(&mut self) -> &mut Transport {
         self.transport.as_mut().expect("a slot in use has a transport")
+    }
+
+    /// Whether it receives so often that a stream is kept armed.
+    #[inline]
+    pub fn is_hot(&self) -> bool {
+        self.heat == HOT
     }
 
     /// Whether a flag is set.

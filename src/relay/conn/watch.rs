@@ -9,7 +9,7 @@ use crate::{
 /// Receives less than this apart make a connection hot; without any for twice as long it cools down.
 pub const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
 /// Number of such receives in a row.
-const HEAT_NEEDED: u8 = 2;
+pub const HEAT_NEEDED: u8 = 2;
 /// A client that has sent its last request is watched, for a reset, only after this time: most have their response by
 /// then.
 pub const LAST_TICKS: u32 = 2;
@@ -32,7 +32,7 @@ pub fn rearm(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
     let Some(transport) = conn.transport.as_ref() else { return };
     let socket = transport.socket();
     if wish.read && !conn.arms.intersects(Arms::READ | Arms::STREAM) {
-        if conn.flags.contains(Flags::HOT) && !wish.bulk {
+        if conn.is_hot() && !wish.bulk {
             engine.stream(socket, key);
             conn.arms |= Arms::STREAM;
         } else {
@@ -80,26 +80,28 @@ pub fn stop_all(conn: &mut Conn, key: Key, engine: &mut impl Engine) {
 /// stream.
 pub fn warm_up(conn: &mut Conn, tick: u32) {
     let quick = tick.wrapping_sub(conn.active) < HEAT_TICKS;
-    conn.heat = if quick { conn.heat.saturating_add(1) } else { 0 };
+    if !conn.is_hot() {
+        conn.heat = if quick { (conn.heat + 1).min(HEAT_NEEDED + 1) } else { 0 };
+    }
     let talks = match conn.role {
         Role::Client(_) => true,
         Role::Gateway(_, state) => state == super::Gateway::Joined,
         Role::Free | Role::Lingering | Role::Closing => false,
     };
     if conn.heat > HEAT_NEEDED && talks {
-        conn.flags.insert(Flags::HOT);
+        conn.heat = super::HOT;
         conn.active = tick;
     }
 }
 
 /// Whether a hot connection has become quiet and goes back to the watch, which costs the least while nothing comes.
 pub fn is_cold(conn: &Conn, tick: u32) -> bool {
-    conn.is(Flags::HOT) && is_due(after(conn.active, 2 * HEAT_TICKS), tick)
+    conn.is_hot() && is_due(after(conn.active, 2 * HEAT_TICKS), tick)
 }
 
 /// The tick at which a connection must be looked at, if there is one.
 pub fn due(conn: &Conn) -> Option<u32> {
-    let cooling = conn.is(Flags::HOT).then(|| after(conn.active, 2 * HEAT_TICKS));
+    let cooling = conn.is_hot().then(|| after(conn.active, 2 * HEAT_TICKS));
     let unwatched = conn.is(Flags::LAST).then(|| after(conn.active, LAST_TICKS));
     let deadline = (conn.deadline != 0).then_some(conn.deadline);
     [cooling, unwatched, deadline].into_iter().flatten().reduce(earlier)

@@ -4,7 +4,7 @@ use crate::{
     http::Body,
     io::{Calls, Received, Spliced},
     relay::{
-        conn::{Arms, Conn, Flags},
+        conn::{Arms, Conn, Flags, watch},
         desk::Desk,
     },
 };
@@ -53,7 +53,8 @@ pub(super) fn advance<C: Calls>(
         }
         desk.counters.spliced.bump();
         flow.bulk = true;
-        source.flags.remove(Flags::HOT);
+        // What comes after the bulk may make it hot at once.
+        source.heat = source.heat.min(watch::HEAT_NEEDED);
     }
     // A stream that is being stopped still delivers bytes, and they come first.
     if source.arms.intersects(Arms::STREAM | Arms::READ) || !source.is(Flags::READABLE) {

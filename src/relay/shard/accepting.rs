@@ -19,12 +19,13 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(super) const ACCEPT_PAUSE_TICKS: u32 = (200 / TICK_MILLIS) as u32;
 
 impl<E: Engine<Mail = Message>> Shard<E> {
-    pub(super) fn accepted(&mut self, socket: Socket) {
+    pub(super) fn accepted(&mut self, listener: usize, socket: Socket) {
         let tables = &mut self.tables;
         tables.counters.accepted.bump();
         let transport = Transport::Plain(socket);
         let address = transport.peer(tables.engine.calls()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let slot = tables.conns.insert(Some(transport), address, tables.tick);
+        tables.conns[slot].flags.set(Flags::AMONG_GATEWAYS, tables.config.is_for_gateways(listener));
         let trusted = tables.config.trusted_proxies.iter().any(|net| net.contains(&tables.conns[slot].address));
         if trusted {
             // Its connections are from many sources.

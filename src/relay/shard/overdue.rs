@@ -68,7 +68,6 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             conn.active = *tick;
             return;
         }
-        conn.flags.remove(Flags::HOT);
         conn.heat = 0;
         watch::stop_stream(conn, key, engine);
     }

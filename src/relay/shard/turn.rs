@@ -86,7 +86,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
 
     fn note(&mut self, event: Event<Message>) {
         match event {
-            Event::Accepted { socket } => self.accepted(socket),
+            Event::Accepted { listener, socket } => self.accepted(listener, socket),
             Event::AcceptFailed { listener, .. } => {
                 self.tables.counters.accept_failed.bump();
                 self.pause_accepting(listener, ACCEPT_PAUSE_TICKS);

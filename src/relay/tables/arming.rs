@@ -3,7 +3,7 @@ use super::Tables;
 use crate::{
     io::{Calls, Engine},
     relay::{
-        conn::{Arms, Client, Flags, Gateway, NONE, Role, watch, watch::Wish},
+        conn::{Arms, Client, Flags, Gateway, HOT, NONE, Role, watch, watch::Wish},
         exchange::Phase,
         message::Message,
     },
@@ -86,7 +86,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let bulk = conn.exchange.some().is_some_and(|id| self.exchanges[id].up.bulk || self.exchanges[id].down.bulk);
         if calls.buffers().1 > calls.at_hand() && !bulk && !conn.arms.contains(Arms::STREAM) {
             conn.flags.remove(Flags::STARVED);
-            conn.flags.insert(Flags::HOT);
+            conn.heat = HOT;
             conn.active = self.tick;
             return;
         }
