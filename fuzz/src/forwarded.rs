@@ -167,7 +167,9 @@ pub fn reply(data: &[u8]) {
     let again = response::parse(&out, method, RESPONSE_HEADERS_MAX);
     let Ok(Parse::Complete(read)) = again else { panic!("{again:?}: {}", text()) };
     assert_eq!((usize::from(read.len), read.status), (out.len(), head.status), "{}", text());
-    assert!(!read.rewrite, "not in order: {}", text());
+    // One with so many lines is always written anew; `Connection: close` may be the one too many.
+    let many = fields(&out).len() > ringback::http::HEADERS_MAX;
+    assert!(!read.rewrite || many, "not in order: {}", text());
     assert!(asked.http10 || read.version == Version::Http11, "{}", text());
     assert!(!(asked.http10 && read.chunked), "chunked for HTTP/1.0: {}", text());
     match reply.body {

@@ -341,7 +341,7 @@ impl Client {
                 return self.read_refusal(world, if ledger.limited { 400..504 } else { 400..500 });
             }
             if ledger.limited {
-                return self.read_refusal(world, 503..504);
+                return self.read_refusal(world, 429..504);
             }
             world.fault(&format!("{who}: nobody asked for {:?}", String::from_utf8_lossy(rest)));
         };
@@ -363,7 +363,7 @@ impl Client {
         world.note(|| format!("{who}: answered with {status}"));
         live.places[live.at].released = true;
         check_head(world, &who, live, ledger, id, &head);
-        live.turned_away = ledger.limited && status == 503 && head.header("x-relay-error").is_some();
+        live.turned_away = ledger.limited && matches!(status, 429 | 503) && head.header("x-relay-error").is_some();
         let exchange = &ledger.exchanges[id];
         let body = match status {
             101 => Framing::UntilClose,

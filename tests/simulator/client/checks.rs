@@ -24,7 +24,8 @@ pub(super) fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &L
             true => head.status() == 504,
             false => !ledger.must_succeed(exchange) || failed || waited,
         };
-        if !excused || !matches!(head.status(), 502..=504) {
+        let beyond_limit = ledger.limited && head.status() == 429;
+        if !excused || !(beyond_limit || matches!(head.status(), 502..=504)) {
             fault(&format!("request {id} was refused without need: {}", exchange.describe()));
         }
         // Who was slow to read cannot tell when it was refused.
