@@ -163,7 +163,7 @@ pub struct Args {
 enum Gone {
     /// Never: it gets its response
     Never,
-    /// If it asked for its connection to be closed, or if other clients wait for the classic gateway that it uses
+    /// If it asked for its connection to be closed, or if other clients wait for the gateway that it holds
     Closing,
     /// Always, for HTTP/1.1
     Always,

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 pub enum GoneClients {
     /// Never: it gets its response.
     Never,
-    /// If it asked for its connection to be closed, or if other clients wait for the classic gateway that it uses.
+    /// If it asked for its connection to be closed, or if other clients wait for the gateway that it holds.
     Closing,
     /// Always, for HTTP/1.1.
     Always,

@@ -290,6 +290,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let before_others = conn.tries > 0;
         let alone = self.start_waiting(slot, domain, before_others);
         self.end_a_rest(domain);
+        self.recall_doubtful(domain);
         if alone {
             self.ask_elsewhere(domain);
         }

@@ -193,18 +193,23 @@ fn client_finished<C: Calls>(x: &mut Exchange, gateway: &mut Conn, desk: &mut De
         return Outcome::Abort;
     }
     let tunnel = x.phase == Phase::Tunnel;
-    let demand = desk.demand && gateway.dialect().is_some_and(|dialect| dialect.traits().rests);
-    if x.phase == Phase::Asked && is_gone(x, desk.config.gone_clients, demand) {
+    let policy = desk.config.gone_clients;
+    if x.phase == Phase::Asked && is_gone(x, policy, desk.demand) {
         desk.counters.gone.bump();
         return Outcome::Over;
     }
+    let doubtful = x.phase == Phase::Asked && is_gone(x, policy, true);
     // A connection that is used again cannot be half-closed.
     let passes_end = gateway.dialect().is_some_and(|dialect| !dialect.traits().reused);
     if (tunnel || passes_end) && !x.up.ended {
         x.up.ended = true;
         gateway.transport().finish(desk.calls);
     }
-    if tunnel { tunnel_end(x) } else { Outcome::Pending }
+    match () {
+        _ if tunnel => tunnel_end(x),
+        _ if doubtful => Outcome::Doubtful,
+        _ => Outcome::Pending,
+    }
 }
 
 /// Whether a client that has sent its whole request and a FIN counts as gone. The FIN alone does not tell a client that

@@ -57,6 +57,8 @@ bitflags! {
         const HEARD = 32;
         /// The kept head is complete: it came from another shard.
         const WHOLE = 64;
+        /// Its client is among those that may have gone.
+        const DOUBTFUL = 128;
     }
 }
 
@@ -94,6 +96,8 @@ const _: () = assert!(size_of::<Exchange>() <= 256, "an exchange's record must s
 pub enum Outcome {
     /// It goes on when an event comes.
     Pending,
+    /// The same, but the client may have gone: if others need its gateway, it is taken for gone.
+    Doubtful,
     /// The budget is used up; it goes on in a later turn.
     Spent,
     /// The response has been passed on completely.

@@ -15,6 +15,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     pub(super) fn apply(&mut self, slot: u32, id: ExchangeId, outcome: Outcome, budget: &mut Budget) -> bool {
         match outcome {
             Outcome::Pending => return false,
+            Outcome::Doubtful => {
+                self.tables.doubt(slot, id);
+                return false;
+            }
             Outcome::Spent => {
                 self.tables.enqueue(slot, Lane::Bulk);
                 return false;

@@ -51,6 +51,8 @@ pub struct Tables<E: Engine> {
     pub ready: RunQueue,
     /// Connections that found no buffer, in order.
     pub line: VecDeque<Key>,
+    /// Clients that may have gone, in no order.
+    pub doubtful: VecDeque<Key>,
     /// Slots closed in this turn with nothing armed, to be freed at its end.
     doomed: Vec<u32>,
     /// Domains whose last gateway has gone, with the tick at which it went.
@@ -94,6 +96,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             park: Park::default(),
             ready: RunQueue::default(),
             line: VecDeque::new(),
+            doubtful: VecDeque::new(),
             doomed: Vec::new(),
             lost_domains: VecDeque::new(),
             dissolved: VecDeque::new(),

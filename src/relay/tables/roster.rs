@@ -6,9 +6,10 @@ use crate::{
     relay::{
         conn::{Flags, Gateway, NONE, Role},
         directory::Directory,
-        exchange::ExchangeId,
+        exchange::{ExchangeId, Phase, Traits},
         gateway::Dialect,
         message::{DomainName, Message, others},
+        ready::Lane,
         routing,
         timers::{after, is_due},
     },
@@ -16,6 +17,9 @@ use crate::{
 
 /// Domains that are forgotten in one turn.
 const FORGOTTEN_PER_TURN: usize = 256;
+
+/// Clients that may have gone that are looked at for one that waits.
+const DOUBTFUL_PER_WAIT: usize = 32;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// Tells the directory something of each of a domain's names.
@@ -115,6 +119,48 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             }
             self.empty_domains.push(domain);
         }
+    }
+
+    /// Notes a client that may have gone, so that others who need its gateway can find it.
+    pub fn doubt(&mut self, slot: u32, id: ExchangeId) {
+        let x = &mut self.exchanges[id];
+        if x.is(Traits::DOUBTFUL) {
+            return;
+        }
+        x.traits.insert(Traits::DOUBTFUL);
+        let gateway = x.gateway;
+        self.doubtful.push_back(self.conns.key(slot));
+        if gateway != NONE && self.park.has_waiting(self.conns[gateway].domain) {
+            self.enqueue(slot, Lane::Fresh);
+        }
+        // With each that comes two are looked at, so that those that are over do not pile up.
+        for _ in 0..2 {
+            self.next_doubtful();
+        }
+    }
+
+    /// A client waits for a domain: clients that may have gone, and hold a gateway of it, are looked at again.
+    pub fn recall_doubtful(&mut self, domain: u32) {
+        for _ in 0..self.doubtful.len().min(DOUBTFUL_PER_WAIT) {
+            let Some((slot, gateway)) = self.next_doubtful() else { continue };
+            if self.conns[gateway].domain == domain {
+                self.enqueue(slot, Lane::Fresh);
+            }
+        }
+    }
+
+    /// Moves the first of those that may have gone behind the others, and returns it with its gateway; or forgets it, if
+    /// its exchange has gone on.
+    fn next_doubtful(&mut self) -> Option<(u32, u32)> {
+        let key = self.doubtful.pop_front()?;
+        let slot = self.conns.find(key)?;
+        let x = &self.exchanges[self.conns[slot].exchange.some()?];
+        if !x.is(Traits::DOUBTFUL) || x.phase != Phase::Asked || x.gateway == NONE {
+            return None;
+        }
+        let gateway = x.gateway;
+        self.doubtful.push_back(key);
+        Some((slot, gateway))
     }
 
     /// Notes a domain that may be empty, since the client for which it was looked up did not wait for it after all.
