@@ -35,7 +35,7 @@ static FILE *dial(void) {
     return fd < 0 ? NULL : fdopen(fd, "r");
 }
 
-/* Reads up to the blank line; keeps the first line and returns the length of the body, or -1 when there is no more. */
+/* Reads up to the blank line; keeps the first line and returns the length of the body, or -1 at the end. */
 static long read_head(FILE *relay, char first[LINE]) {
     char line[LINE];
     long length = 0;
@@ -55,7 +55,7 @@ static const char *answer(FILE *relay) {
     if (left < 0) return "the relay ended the connection";
     for (size_t n; left > 0; left -= n) {
         n = fread(body, 1, left < LINE ? left : LINE, relay);
-        if (n == 0) return "the client left in the middle of its request";
+        if (n == 0) return "the client left in the middle of its request, or was silent";
     }
     int length = snprintf(body, sizeof body, "hello from a device in C, %s\n", request);
     if (strncmp(request, "HEAD ", 5) == 0) *body = 0;
@@ -79,7 +79,7 @@ static const char *serve(FILE *relay, long *pause) {
     do { /* a 204 says that nobody came: ask again */
         dprintf(fileno(relay), "POST /%s HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: %s\r\n\r\n",
                 domain, host);
-        if (read_head(relay, said) < 0) return "the relay ended the connection";
+        if (read_head(relay, said) < 0) return "the relay ended the connection, or was silent";
         if (strncmp(said, "HTTP/1.1 101", 12) && strncmp(said, "HTTP/1.1 204", 12)) return "the relay refused";
         *pause = FIRST_PAUSE;
     } while (said[9] == '2');

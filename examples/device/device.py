@@ -2,6 +2,7 @@
 
 It dials out, waits, answers one request a connection, and needs nothing but the standard library.
 """
+import contextlib
 import random
 import select
 import socket
@@ -42,11 +43,12 @@ def answer(relay, incoming):
 
 def finish(relay):
     """Ends a connection. Closed while there is unread input it would be reset, and the answer could be lost."""
-    relay.shutdown(socket.SHUT_WR)
     left, until = LEFTOVER, time.monotonic() + LINGER
-    while left > 0 and select.select([relay], [], [], max(0, until - time.monotonic()))[0]:
-        data = relay.recv(65536)
-        left = left - len(data) if data else 0
+    with contextlib.suppress(OSError):
+        relay.shutdown(socket.SHUT_WR)
+        while left > 0 and select.select([relay], [], [], max(0, until - time.monotonic()))[0]:
+            data = relay.recv(65536)
+            left = left - len(data) if data else 0
 
 
 def keep_serving(host, port, domain):
