@@ -2,42 +2,77 @@
 
 It dials out, waits, answers one request a connection, and needs nothing but the standard library.
 """
+import contextlib
+import random
+import select
 import socket
 import sys
+import threading
 import time
 
-
-def head(device):
-    """Reads up to and including a blank line; what follows stays in the connection."""
-    text = b""
-    while not text.endswith(b"\r\n\r\n"):
-        byte = device.recv(1)
-        if not byte:
-            raise ConnectionError("the relay closed the connection")
-        text += byte
-    return text.decode("latin-1")
+CONNECTIONS = 2  # while one serves a client, another waits for the next
+SILENCE = 75  # seconds: a relay that is there says something every 70
+LINGER, LEFTOVER = 2, 1 << 20  # seconds and bytes that a client may go on sending after its answer
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30  # seconds between attempts that fail
 
 
-def serve_one(host, port, domain):
-    with socket.create_connection((host, port), timeout=75) as device:
-        register = f"POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {host}\r\n\r\n"
-        status = "204"
-        while status == "204":  # nobody came: ask again
-            device.sendall(register.encode())
-            status = head(device)[9:12]
-        if status != "101":
-            raise ConnectionError(f"the relay answered {status}")
-        request = head(device).split("\r\n")
-        length = next((int(line[15:]) for line in request if line.lower().startswith("content-length:")), 0)
-        while length > 0:
-            length -= len(device.recv(min(length, 4096)))
-        body = f"hello from a device in Python, {request[0]}\n".encode()
-        device.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+def read_head(incoming):
+    """Reads up to the blank line; returns the first line and the length of the body."""
+    lines, length = [], 0
+    while not lines or lines[-1]:
+        line = incoming.readline(65536)
+        if not line.endswith(b"\n"):
+            raise ConnectionError("the relay ended the connection")
+        lines.append(line.decode("latin-1").strip())
+        if lines[-1].lower().startswith("content-length:"):
+            length = int(lines[-1][15:])
+    return lines[0], length
 
 
-while True:
-    try:
-        serve_one(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    except OSError as error:
-        print(f"{error}; trying again", file=sys.stderr)
-        time.sleep(1)
+def answer(relay, incoming):
+    request, left = read_head(incoming)
+    while left > 0:
+        data = incoming.read1(min(left, 65536))
+        if not data:
+            raise ConnectionError("the client left in the middle of its request")
+        left -= len(data)
+    body = f"hello from a device in Python, {request}\n"
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+    relay.sendall((head if request.startswith("HEAD ") else head + body).encode("latin-1"))
+
+
+def finish(relay):
+    """Ends a connection. Closed while there is unread input it would be reset, and the answer could be lost."""
+    left, until = LEFTOVER, time.monotonic() + LINGER
+    with contextlib.suppress(OSError):
+        relay.shutdown(socket.SHUT_WR)
+        while left > 0 and select.select([relay], [], [], max(0, until - time.monotonic()))[0]:
+            data = relay.recv(65536)
+            left = left - len(data) if data else 0
+
+
+def keep_serving(host, port, domain):
+    registration = f"POST /{domain} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: {host}\r\n\r\n"
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            with socket.create_connection((host, port), SILENCE) as relay, relay.makefile("rb") as incoming:
+                status = "204"
+                while status == "204":  # nobody came: ask again
+                    relay.sendall(registration.encode())
+                    status = read_head(incoming)[0][9:12]
+                    if status not in ("101", "204"):
+                        raise ConnectionError(f"the relay answered {status}")
+                    pause = FIRST_PAUSE
+                answer(relay, incoming)
+                finish(relay)
+        except (OSError, ValueError) as error:
+            wait = pause * random.uniform(0.5, 1)  # or all devices would be back at once when the relay is
+            print(f"{error}; trying again in {wait:.3f} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+for _ in range(CONNECTIONS - 1):
+    threading.Thread(target=keep_serving, args=sys.argv[1:4], daemon=True).start()
+keep_serving(*sys.argv[1:4])

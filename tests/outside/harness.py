@@ -61,6 +61,12 @@ class Child:
                 raise AssertionError(f"{self.name} has not said {pattern!r} but: {self.said()}")
             time.sleep(0.02)
 
+    def cpu_ticks(self):
+        """How much processor time the program has used, all its threads together, in ticks of the kernel's clock."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
     def end(self, how=signal.SIGTERM):
         """Ends the program; returns its exit code."""
         if self.process.poll() is None:
@@ -90,10 +96,10 @@ def cores(wanted):
 
 
 class Relay:
-    """A relay on a free port."""
+    """A relay on a free port, or on the given one."""
 
-    def __init__(self, *options):
-        self.child = start("relay", ringback(), "relay", "--listen", "127.0.0.1:0", *options)
+    def __init__(self, *options, port=0):
+        self.child = start("relay", ringback(), "relay", "--listen", f"127.0.0.1:{port}", *options)
         self.port = int(self.child.wait_for(r"listens on 127\.0\.0\.1:(\d+)")[1])
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
@@ -109,6 +115,14 @@ class Relay:
             except FileNotFoundError:
                 pass
         return count
+
+    def counted(self, counter):
+        """What the relay has counted so far, of what its report counts."""
+        reports = rf"total: .* {counter}=(\d+)"
+        before = len(re.findall(reports, self.child.said()))
+        self.child.process.send_signal(signal.SIGUSR1)
+        eventually("the relay reports", lambda: len(re.findall(reports, self.child.said())) > before)
+        return int(re.findall(reports, self.child.said())[-1])
 
     def gateway(self, domain, target, *options):
         """A gateway that is connected."""
