@@ -315,8 +315,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// A client has waited until its deadline, or a drain ends its waiting.
     pub fn waited_in_vain(&mut self, id: ExchangeId, refusal: Option<Refusal>, budget: &mut Budget) {
         let client = self.exchanges[id].client;
-        let busy = self.park[self.conns[client].domain].gateways() > 0;
-        let refusal = refusal.unwrap_or(if busy { Refusal::GatewayBusy } else { Refusal::GatewayAbsent });
+        let domain = &self.park[self.conns[client].domain];
+        let want = match () {
+            _ if domain.gateways() > 0 => Refusal::GatewayBusy,
+            _ if domain.is_listed() || self.shared.directory.holders(domain.hash) != 0 => Refusal::GatewayAbsent,
+            _ => Refusal::NoGateway,
+        };
+        let refusal = refusal.unwrap_or(want);
         self.refuse_waiting(client, refusal, budget);
     }
 
