@@ -90,6 +90,14 @@ pub fn moved_307(out: &mut Vec<u8>, tls: bool, authority: &str, domain: &[u8]) {
     }
 }
 
+/// The answer to a health check, on a connection that is kept.
+pub const HEALTHY_KEPT: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nok\n";
+
+/// The same with `Connection: close`.
+pub const HEALTHY_CLOSING: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+
 /// The part of a canned `answer` that answers HEAD: everything before the body.
 pub fn without_body(answer: &'static [u8]) -> &'static [u8] {
     let blank_line = answer.windows(4).position(|four| four == b"\r\n\r\n");

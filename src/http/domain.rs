@@ -16,9 +16,12 @@ pub struct Named {
     pub strip: Span,
 }
 
-/// Names that no gateway can register, besides the empty one: the original relay's own, and the place of registrations
-/// by origin.
-const RESERVED: [&[u8]; 2] = [b"relay_domain", WELL_KNOWN];
+/// Names that no gateway can register, besides the empty one: the original relay's own, the place of registrations by
+/// origin, and that of health checks.
+const RESERVED: [&[u8]; 3] = [b"relay_domain", WELL_KNOWN, HEALTH];
+
+/// What load balancers and supervisors ask for, as a path of one segment.
+const HEALTH: &[u8] = b"healthz";
 
 /// What paths with a meaning of their own begin with (RFC 8615).
 const WELL_KNOWN: &[u8] = b".well-known";
@@ -46,6 +49,13 @@ pub fn of(bytes: &[u8], head: &RequestHead, hostnames: &[String]) -> Result<Name
     Ok(Named { name, strip: strip(bytes, head, name) })
 }
 
+/// Whether a request is a health check: it asks for `/healthz`, and not at a host name of a device.
+pub fn is_health_check(bytes: &[u8], head: &RequestHead, named: &Named) -> bool {
+    // The name first: it is nearly always another.
+    let asks = |path: &[u8]| path.split(|&b| b == b'?').next().is_some_and(|path| path == b"/healthz");
+    named.name.of(bytes).eq_ignore_ascii_case(HEALTH) && asks(head.path.of(bytes))
+}
+
 /// Finds the host that a request is for, without its port and trailing dot, in whatever case: the name of the domain of
 /// a gateway that registered the host as an origin. `None` also where it is too long for a domain.
 pub fn full_host(bytes: &[u8], head: &RequestHead) -> Option<Span> {
@@ -59,7 +69,7 @@ pub fn full_host(bytes: &[u8], head: &RequestHead) -> Option<Span> {
 /// left of one of `hostnames` or else as a whole.
 ///
 /// # Errors
-/// The empty name, `relay_domain`, `.well-known` and a hostname itself are reserved; bad characters and long names are
+/// The empty name, `relay_domain`, `healthz`, `.well-known` and a hostname itself are reserved; bad characters and long names are
 /// refused, and so are origins that are none and more than [`ORIGINS_MAX`] of them.
 pub fn registered<'a>(bytes: &'a [u8], head: &RequestHead, hostnames: &'a [String]) -> Result<Domains<'a>, Refusal> {
     let name = first_segment(bytes, head.path).of(bytes);

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     http::{
         Method, Parse, Refusal, RequestHead, Span,
+        canned::{HEALTHY_CLOSING, HEALTHY_KEPT},
         domain::{self, DOMAIN_BYTES_MAX, Named},
         forward,
     },
@@ -59,6 +60,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         };
         if self.is_ending() && self.conns[slot].is(Flags::HANDED_OVER) {
             return self.decline(slot, &head, at, Refusal::ShuttingDown, budget);
+        }
+        if self.head_of(slot, at).is_some_and(|bytes| domain::is_health_check(bytes, &head, &request.named)) {
+            return self.is_well(slot, &head, at, budget);
         }
         let name = self.name_in(slot, &request);
         if !self.ask_resting(slot, &request, &name, budget) {
@@ -383,12 +387,24 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// Refuses a request. The connection is kept if nothing of the request is still to come.
     pub fn decline(&mut self, slot: u32, head: &RequestHead, at: At, refusal: Refusal, budget: &mut Budget) {
+        let keep = self.conclude(slot, head, at, budget);
+        self.answer(slot, refusal, keep, head.method == Method::Head, budget);
+    }
+
+    /// Answers a health check.
+    fn is_well(&mut self, slot: u32, head: &RequestHead, at: At, budget: &mut Budget) {
+        let keep = self.conclude(slot, head, at, budget);
+        let answer = if keep { HEALTHY_KEPT } else { HEALTHY_CLOSING };
+        self.answer_with(slot, answer, keep, head.method == Method::Head, budget);
+    }
+
+    /// Drops the head of a request that no gateway gets. Whether the connection can be kept.
+    fn conclude(&mut self, slot: u32, head: &RequestHead, at: At, budget: &mut Budget) -> bool {
         let complete = head.body.is_done() && !head.upgrade && head.method != Method::Connect;
-        let keep = complete && head.keep_alive && !self.is_ending();
         if at == At::Front {
             self.with_conn(slot, budget, |_, conn, desk| desk.consume(conn, usize::from(head.len)));
         }
-        self.answer(slot, refusal, keep, head.method == Method::Head, budget);
+        complete && head.keep_alive && !self.is_ending()
     }
 
     /// Reads a client's next head.

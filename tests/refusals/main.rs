@@ -4,6 +4,7 @@ mod support;
 
 mod entrances;
 mod heads;
+mod health;
 mod limits;
 mod sessions;
 

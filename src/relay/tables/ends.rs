@@ -118,6 +118,19 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// responses have no body.
     pub fn answer(&mut self, slot: u32, refusal: Refusal, keep: bool, head_only: bool, budget: &mut Budget) {
         self.counters.refused(refusal).bump();
+        let answer = if keep { refusal.kept() } else { refusal.closing() };
+        self.answer_with(slot, answer, keep, head_only, budget);
+    }
+
+    /// Sends a client a response of the relay's own, as it stands.
+    pub fn answer_with(
+        &mut self,
+        slot: u32,
+        mut answer: &'static [u8],
+        keep: bool,
+        head_only: bool,
+        budget: &mut Budget,
+    ) {
         if let Some(id) = self.conns[slot].exchange.some() {
             if !self.exchanges[id].down.is_flushed() {
                 // Within another response this one would be taken for a part of it.
@@ -125,7 +138,6 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             }
             self.end_exchange(id);
         }
-        let mut answer = if keep { refusal.kept() } else { refusal.closing() };
         if head_only && let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n") {
             answer = &answer[..end + 4];
         }
