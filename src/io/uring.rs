@@ -52,10 +52,6 @@ const MEMORY_WAIT: Duration = Duration::from_millis(20);
 /// Maximum completions that one turn takes; the others are ready for the next.
 const BATCH: usize = 1024;
 
-/// Ends of accepts that one batch brings at most: a listener's accept is armed once at a time, and again only
-/// after the batch.
-const ENDED_MAX: usize = 64;
-
 /// `IORING_ENTER_GETEVENTS`: deferred completions run only in an enter with it.
 const ENTER_GETEVENTS: u32 = 1;
 
@@ -149,6 +145,24 @@ enum Accept {
     Pausing,
     /// It is being cancelled, and is to be armed again after that.
     Resuming,
+}
+
+impl Listener {
+    /// Its accept is not armed any more. Returns the error if it failed.
+    fn accept_ended(&mut self, result: i32) -> Option<io::Error> {
+        match self.accept {
+            Accept::Pausing => self.accept = Accept::Idle,
+            Accept::Resuming => self.accept = Accept::Due,
+            // It took the one that it was armed for, or a full completion queue ended it.
+            Accept::Armed if result >= 0 => self.accept = Accept::Due,
+            Accept::Idle | Accept::Due => debug_assert!(false, "an accept that was not armed has ended"),
+            Accept::Armed => {
+                self.accept = Accept::Idle;
+                return Some(Errno::from_raw_os_error(-result).into());
+            }
+        }
+        None
+    }
 }
 
 /// One shard's ring. Not `Send`: the kernel wants the thread that made it.
@@ -252,9 +266,7 @@ impl<M> Uring<M> {
 
     fn collect(&mut self, events: &mut Vec<Event<M>>) {
         let (mut wake, mut rearm_wake) = (false, false);
-        let mut ended = [None; ENDED_MAX];
-        let mut ended_len = 0;
-        let Uring { ring, kernel, accepting, .. } = self;
+        let Uring { ring, kernel, accepting, listeners, .. } = self;
         for cqe in ring.completion().take(BATCH) {
             match cqe.user_data() >> 48 {
                 OP_WAKE => {
@@ -262,28 +274,25 @@ impl<M> Uring<M> {
                     rearm_wake |= !cqueue::more(cqe.flags());
                 }
                 OP_ACCEPT => {
+                    let listener = cqe.user_data() as u32 as usize;
                     if cqe.result() >= 0 {
                         let socket = Socket::new(cqe.result());
                         match accepting {
-                            true => {
-                                let listener = cqe.user_data() as u32 as usize;
-                                events.push(Event::Accepted { listener, socket });
-                            }
+                            true => events.push(Event::Accepted { listener, socket }),
                             // Accepted while the listeners closed.
                             false => drop(own(socket)),
                         }
                     }
-                    if !cqueue::more(cqe.flags()) && ended_len < ENDED_MAX {
-                        ended[ended_len] = Some((cqe.user_data() as u32 as usize, cqe.result()));
-                        ended_len += 1;
+                    if !cqueue::more(cqe.flags())
+                        && let Some(state) = listeners.get_mut(listener)
+                        && let Some(error) = state.accept_ended(cqe.result())
+                    {
+                        events.push(Event::AcceptFailed { listener, error });
                     }
                 }
                 OP_CANCEL => {}
                 _ => events.push(completed(&cqe, &mut kernel.pool)),
             }
-        }
-        for (listener, result) in ended.into_iter().flatten() {
-            self.accept_ended(listener, result, events);
         }
         if rearm_wake {
             self.arm_wake();
@@ -292,23 +301,6 @@ impl<M> Uring<M> {
             self.mailbox.clear();
             while let Some(mail) = self.mailbox.take() {
                 events.push(Event::Mail(mail));
-            }
-        }
-    }
-
-    /// A listener's accept is not armed any more.
-    fn accept_ended(&mut self, listener: usize, result: i32, events: &mut Vec<Event<M>>) {
-        let Some(state) = self.listeners.get_mut(listener).map(|listener| &mut listener.accept) else { return };
-        match *state {
-            Accept::Pausing => *state = Accept::Idle,
-            Accept::Resuming => *state = Accept::Due,
-            // It took the one that it was armed for, or a full completion queue ended it.
-            Accept::Armed if result >= 0 => *state = Accept::Due,
-            Accept::Idle | Accept::Due => debug_assert!(false, "an accept that was not armed has ended"),
-            Accept::Armed => {
-                *state = Accept::Idle;
-                let errno = Errno::from_raw_os_error(-result);
-                events.push(Event::AcceptFailed { listener, error: errno.into() });
             }
         }
     }
@@ -372,8 +364,8 @@ impl<M> Engine for Uring<M> {
             }
         }
         self.kernel.pool.publish();
-        // The time that the last turn took has passed, too.
-        let wait = until.map(|until| Duration::from_millis(until).saturating_sub(self.epoch.elapsed()));
+        // Late by the time that the last turn took: asking the clock again in every turn costs more than that is worth.
+        let wait = until.map(|until| Duration::from_millis(until.saturating_sub(self.now)));
         let outcome = match wait {
             None => self.ring.submit_and_wait(1),
             Some(Duration::ZERO) => self.look(),

@@ -12,6 +12,7 @@ use super::{
     ready::{Budget, Lane},
     routing::{self, Here, Route, View},
     tables::Tables,
+    timers::is_due,
 };
 use crate::{
     http::{
@@ -125,7 +126,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             Here::Parked => 0,
             _ => others(self.shared.directory.holders(name.hash), self.number),
         };
-        let fresh = self.fresh_until.is_some();
+        let fresh = self.fresh_until.is_some_and(|until| !is_due(until, self.tick));
         let route = routing::route(View { here, elsewhere, moved: self.conns[slot].is(Flags::HANDED_OVER), fresh });
         let domain = match (route, found) {
             (_, Some(domain)) => domain,

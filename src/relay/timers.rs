@@ -10,6 +10,7 @@ use std::time::Duration;
 /// no span of them is longer than [`SPAN_MAX`].
 pub const TICK_MILLIS: u64 = 16;
 const BUCKETS: u32 = 4096;
+const _: () = assert!(BUCKETS == 64 * 64, "two levels of 64 bits");
 
 /// Maximum span in ticks, 198 days. Longer configured times are cut to this.
 pub const SPAN_MAX: u32 = 1 << 30;
@@ -57,6 +58,8 @@ pub struct Wheel {
     heads: Box<[u32]>,
     /// One bit per bucket, set if it is not empty.
     occupied: [u64; BUCKETS as usize / 64],
+    /// One bit per word of `occupied`, set if it is not zero.
+    summary: u64,
     /// The last tick whose bucket was emptied.
     done: u32,
 }
@@ -64,7 +67,12 @@ pub struct Wheel {
 impl Wheel {
     /// A wheel that starts at tick `now`.
     pub fn new(now: u32) -> Wheel {
-        Wheel { heads: vec![NONE; BUCKETS as usize].into(), occupied: [0; BUCKETS as usize / 64], done: now }
+        Wheel {
+            heads: vec![NONE; BUCKETS as usize].into(),
+            occupied: [0; BUCKETS as usize / 64],
+            summary: 0,
+            done: now,
+        }
     }
 
     /// Makes sure that the connection comes out by tick `due`.
@@ -89,6 +97,7 @@ impl Wheel {
         }
         self.heads[bucket as usize] = slot;
         self.occupied[bucket as usize / 64] |= 1 << (bucket % 64);
+        self.summary |= 1 << (bucket / 64);
     }
 
     /// Takes a connection out.
@@ -108,7 +117,11 @@ impl Wheel {
         } else {
             self.heads[bucket as usize] = next;
             if next == NONE {
-                self.occupied[bucket as usize / 64] &= !(1 << (bucket % 64));
+                let word = &mut self.occupied[bucket as usize / 64];
+                *word &= !(1 << (bucket % 64));
+                if *word == 0 {
+                    self.summary &= !(1 << (bucket / 64));
+                }
             }
         }
     }
@@ -140,23 +153,23 @@ impl Wheel {
 
     /// The next tick whose bucket is not empty.
     pub fn next(&self) -> Option<u32> {
+        if self.summary == 0 {
+            return None;
+        }
         let first = self.done.wrapping_add(1);
         let start = first % BUCKETS;
-        let words = self.occupied.len() as u32;
-        for step in 0..=words {
-            let word = (start / 64 + step) % words;
-            let mut bits = self.occupied[word as usize];
-            if step == 0 {
-                bits &= u64::MAX << (start % 64);
-            } else if step == words {
-                bits &= !(u64::MAX << (start % 64));
+        let (word, bit) = (start / 64, start % 64);
+        let rest = self.occupied[word as usize] & (u64::MAX << bit);
+        let bucket = match rest {
+            // The next word that is not empty, which after all others is this one again.
+            0 => {
+                let from = (word + 1) % 64;
+                let word = (from + self.summary.rotate_right(from).trailing_zeros()) % 64;
+                word * 64 + self.occupied[word as usize].trailing_zeros()
             }
-            if bits != 0 {
-                let bucket = word * 64 + bits.trailing_zeros();
-                return Some(first.wrapping_add((bucket + BUCKETS - start) % BUCKETS));
-            }
-        }
-        None
+            _ => word * 64 + rest.trailing_zeros(),
+        };
+        Some(first.wrapping_add((bucket + BUCKETS - start) % BUCKETS))
     }
 }
 
@@ -225,6 +238,22 @@ mod tests {
         assert_eq!(wheel.pop(&mut conns, 3_000), Some(1));
         assert_eq!(wheel.pop(&mut conns, 3_000), None);
         assert_eq!(wheel.pop(&mut conns, 1_000_000), Some(0));
+    }
+
+    /// The next tick is the earliest of all, wherever in the wheel it and the present are.
+    #[test]
+    fn the_next_tick_is_the_earliest() {
+        for start in [1, 63, 64, 4000, 4095, 4097, 8191] {
+            for gap in [1, 2, 63, 64, 65, 100, 1000, 4032, 4094] {
+                let dues: Vec<u32> = (0..5).map(|step| start + (gap + step * 800).min(4094)).collect();
+                let (mut wheel, mut conns) = wheel_with(start, &dues);
+                for (slot, &due) in dues.iter().enumerate() {
+                    assert_eq!(wheel.next(), Some(due), "start {start}, gap {gap}");
+                    wheel.unlink(&mut conns, slot as u32);
+                }
+                assert_eq!(wheel.next(), None);
+            }
+        }
     }
 
     /// An earlier deadline moves a connection forward, a later one leaves it where it is.

@@ -101,8 +101,13 @@ pub fn is_cold(conn: &Conn, tick: u32) -> bool {
 
 /// The tick at which a connection must be looked at, if there is one.
 pub fn due(conn: &Conn) -> Option<u32> {
-    let cooling = conn.is_hot().then(|| after(conn.active, 2 * HEAT_TICKS));
-    let unwatched = conn.is(Flags::LAST).then(|| after(conn.active, LAST_TICKS));
-    let deadline = (conn.deadline != 0).then_some(conn.deadline);
-    [cooling, unwatched, deadline].into_iter().flatten().reduce(earlier)
+    let mut due = conn.deadline;
+    let mut by = |tick| due = if due == 0 { tick } else { earlier(due, tick) };
+    if conn.is_hot() {
+        by(after(conn.active, 2 * HEAT_TICKS));
+    }
+    if conn.is(Flags::LAST) {
+        by(after(conn.active, LAST_TICKS));
+    }
+    (due != 0).then_some(due)
 }

@@ -6,7 +6,7 @@ use crate::{
         conn::{Arms, Conn, Flags, Role, watch},
         message::Message,
         tables::{End, Tables},
-        timers::{TICK_MILLIS, after, begins, earlier, tick},
+        timers::{TICK_MILLIS, after, begins, earlier, is_due, tick},
     },
 };
 use std::io;
@@ -20,7 +20,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     /// # Errors
     /// The ring failed.
     pub fn turn(&mut self) -> io::Result<bool> {
-        let until = self.wait_until();
+        let next = self.next_due();
+        let until = self.wait_for(next);
         let mut events = std::mem::take(&mut self.events);
         self.tables.engine.turn(until, &mut events)?;
         self.tables.tick = tick(self.tables.engine.now());
@@ -35,7 +36,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             Some(_) => self.drain(),
             None => {}
         }
-        self.run_timers();
+        let tick = self.tables.tick;
+        if is_due(self.next_sweep, tick) || next.is_some_and(|next| is_due(next, tick)) {
+            self.run_timers();
+        }
         self.go_on_ending();
         self.feed_line();
         if self.tables.is_ending() && !self.closed {
@@ -60,26 +64,39 @@ impl<E: Engine<Mail = Message>> Shard<E> {
 
     /// When the next turn is due at the latest, even if nothing happens.
     pub fn wait_until(&self) -> Option<Millis> {
+        self.wait_for(self.next_due())
+    }
+
+    fn wait_for(&self, next: Option<u32>) -> Option<Millis> {
         let tables = &self.tables;
         if !tables.ready.is_empty() || !tables.dissolved.is_empty() || self.ending_at.is_some() {
             return Some(0);
         }
-        let look = tables.is_ending() && tables.conns.used() == 0;
-        let drained_by = match tables.end {
-            End::Draining(by) => Some(by),
-            End::None | End::Stopping => None,
-        };
-        let next = [
-            tables.wheel.next(),
-            self.accept_pauses.iter().map(|pause| pause.until).reduce(earlier),
-            tables.lost_domains.front().map(|&(lost, _)| after(lost, tables.times.domain_grace)),
-            drained_by,
-            self.tunnels_until,
-            // This shard gets no event when the other shards' connections end.
-            look.then(|| after(tables.tick, DRAIN_LOOK_TICKS)),
-        ];
-        let next = next.into_iter().flatten().reduce(earlier)?;
-        Some(begins(next, tables.tick, tables.engine.now()))
+        Some(begins(next?, tables.tick, tables.engine.now()))
+    }
+
+    /// The next tick at which something is due.
+    fn next_due(&self) -> Option<u32> {
+        let tables = &self.tables;
+        let mut next = tables.wheel.next();
+        let mut by = |tick| next = Some(next.map_or(tick, |next| earlier(next, tick)));
+        for pause in &self.accept_pauses {
+            by(pause.until);
+        }
+        if let Some(&(lost, _)) = tables.lost_domains.front() {
+            by(after(lost, tables.times.domain_grace));
+        }
+        if let End::Draining(until) = tables.end {
+            by(until);
+        }
+        if let Some(until) = self.tunnels_until {
+            by(until);
+        }
+        // This shard gets no event when the other shards' connections end.
+        if tables.is_ending() && tables.conns.used() == 0 {
+            by(after(tables.tick, DRAIN_LOOK_TICKS));
+        }
+        next
     }
 
     // Events are noted.
