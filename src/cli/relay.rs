@@ -80,8 +80,9 @@ pub struct Args {
     /// Maximum time without a byte in a tunnel
     #[arg(long, value_name = "DUR", default_value = "1h", value_parser = values::duration)]
     tunnel_idle: Duration,
-    /// Maximum time that the relay waits for the peer to close after its last response
-    #[arg(long, value_name = "DUR", default_value = "2s", value_parser = values::duration)]
+    /// Maximum time that the relay waits for the peer to close after its last response; six times as long while the peer
+    /// goes on sending
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = values::duration)]
     linger: Duration,
     /// Maximum time for requests in progress to finish after SIGTERM
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]

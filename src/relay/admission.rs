@@ -3,6 +3,9 @@ use super::{config::Config, timers::TICK_MILLIS};
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering::SeqCst, PoisonError};
 use std::collections::HashMap;
 
+/// How far a shard's ticks may be behind those of another.
+const BEHIND_TICKS: u32 = (60_000 / TICK_MILLIS) as u32;
+
 /// A rate limit: a token bucket that holds at most one second's worth.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -22,9 +25,11 @@ impl Rate {
 
     fn earn(&mut self, tick: u32) {
         let per_second = u64::from(self.per_second);
-        // Shards take turns at it, and one may be a tick behind another.
-        let passed = u64::try_from(tick.wrapping_sub(self.tick) as i32).unwrap_or(0);
-        if passed > 0 {
+        // Shards take turns at it, and one may be a little behind another. Anything else is time that has passed, even
+        // if it is half of all ticks.
+        let behind = self.tick.wrapping_sub(tick) <= BEHIND_TICKS;
+        if !behind {
+            let passed = u64::from(tick.wrapping_sub(self.tick));
             self.saved = (self.saved + passed * TICK_MILLIS * per_second).min(per_second * 1000);
             self.tick = tick;
         }
@@ -238,6 +243,12 @@ mod tests {
             assert!((1..=SECOND / 4).contains(&wait), "{wait}");
             assert!(rate.allow(start.wrapping_add(2 + wait)));
             assert_eq!((0..20).filter(|_| rate.allow(start.wrapping_add(10 * SECOND))).count(), 5);
+        }
+        // However long it was not used.
+        for idle in [1 << 30, 1 << 31, (1 << 31) + 5000, u32::MAX - 10_000] {
+            let mut rate = Rate::new(5, 7);
+            while rate.allow(7) {}
+            assert!(rate.wait(7u32.wrapping_add(idle)) == 0 && rate.allow(7u32.wrapping_add(idle)), "{idle}");
         }
         let mut unlimited = Rate::new(0, 1);
         assert!((0..1000).all(|_| unlimited.allow(1)) && unlimited.wait(1) == 0);

@@ -1,6 +1,6 @@
 //! A registration claims its names: they become one domain, unless other gateways have some of them.
 use super::{
-    message::{DomainName, Message},
+    message::{DomainName, Message, Offer},
     pairing::Name,
     ready::Budget,
     tables::Tables,
@@ -65,6 +65,64 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         {
             return Ok(domain);
         }
+        Ok(self.make_one(names, &others))
+    }
+
+    /// Another shard offers a free gateway: the client that has waited longest is handed off to it. If none waits here
+    /// any more, the offer is passed on to a shard where some do.
+    ///
+    /// Where this shard remembers further names together with the offered one, and the gateway has others, the client
+    /// might wait for a name that the gateway does not have, and come back. So clients are first sorted by their names.
+    pub fn offered(&mut self, offer: Offer) {
+        let name = &offer.domain;
+        let domain = self.park.find(name.hash, &name.name);
+        let waiting = domain.and_then(|domain| Some((domain, self.park[domain].waiting.first()?)));
+        let Some((domain, slot)) = waiting else {
+            let passed = offer.passed | 1 << self.number | 1 << offer.from;
+            if let Some(next) = self.waits_elsewhere(name.hash, passed) {
+                let _ = self.engine.mail(next, Message::Free(Offer { passed, ..offer }));
+            }
+            return;
+        };
+        if !self.park.further(domain).is_empty() && !self.has_names(domain, &offer) {
+            return self.regroup(&offer);
+        }
+        self.stop_waiting(slot);
+        let give_up = self.conns[slot].deadline;
+        let Offer { from, domain: name, .. } = offer;
+        self.hand_off(slot, from, give_up);
+        if self.park.find(name.hash, &name.name).is_some_and(|domain| !self.park[domain].waiting.is_empty()) {
+            let _ = self.engine.mail(from, Message::Wanted { from: self.number, domain: name });
+        }
+    }
+
+    /// Whether a domain has just the names of an offered gateway.
+    fn has_names(&self, domain: u32, offer: &Offer) -> bool {
+        let further = self.park.further(domain);
+        let known = |name: &DomainName| self.park.find(name.hash, &name.name) == Some(domain);
+        further.len() == offer.others.len() && known(&offer.domain) && offer.others.iter().all(known)
+    }
+
+    /// Makes the names of a gateway on another shard those of one domain here, too, unless gateways here have some of
+    /// them: then the offer comes from a time before these.
+    fn regroup(&mut self, offer: &Offer) {
+        let first = self.name(&offer.domain.name);
+        let further = offer.others.iter().map(|name| self.name(&name.name)).collect();
+        let names = self.names(first, further);
+        let others = self.other_domains(&names);
+        if others.iter().any(|&domain| self.park[domain].gateways() > 0) {
+            return;
+        }
+        let listed = others.iter().any(|&domain| self.park[domain].is_listed());
+        let domain = self.make_one(&names, &others);
+        match listed {
+            true => self.remember(domain),
+            false => self.may_be_empty(domain),
+        }
+    }
+
+    /// Makes one domain of names that are those of others, which have no gateways and are dissolved.
+    fn make_one(&mut self, names: &Names, others: &[u32]) -> u32 {
         let rests: Vec<Vec<DomainName>> = others.iter().map(|&domain| self.dissolve(domain, names)).collect();
         let domain = self.park.insert_set(names.first.hash, names.first.as_bytes(), &names.further);
         for rest in rests {
@@ -73,7 +131,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                 self.remember(rest);
             }
         }
-        Ok(domain)
+        domain
     }
 
     /// The domains on record that have some of these names, except for the one that has just them.

@@ -166,7 +166,7 @@ impl Default for Config {
             client_idle: seconds(75),
             session_idle: seconds(60),
             tunnel_idle: seconds(3600),
-            linger: seconds(2),
+            linger: seconds(5),
             drain: seconds(30),
             drain_tunnels: seconds(5),
             max_head_bytes: 16 << 10,

@@ -2,7 +2,7 @@
 use super::{
     conn::{Client, Flags, Role, mapped, watch},
     exchange::{ExchangeId, Traits},
-    message::{DomainName, HandOff, Message},
+    message::{HandOff, Message},
     tables::{End, Tables},
 };
 use crate::{http::Refusal, io::Engine};
@@ -108,24 +108,5 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let _ = transport.send(calls, &[IoSlice::new(refusal.closing())], false);
         transport.close(calls);
         self.shared.admission.release(&mapped(address), counted);
-    }
-
-    /// Another shard offers a free gateway: the client that has waited longest is handed off to it. If none waits here
-    /// any more, the offer is passed on to a shard where some do.
-    pub fn offered(&mut self, from: usize, name: DomainName, passed: u64) {
-        let domain = self.park.find(name.hash, &name.name);
-        let Some(slot) = domain.and_then(|domain| self.park[domain].waiting.first()) else {
-            let passed = passed | 1 << self.number | 1 << from;
-            if let Some(next) = self.waits_elsewhere(name.hash, passed) {
-                let _ = self.engine.mail(next, Message::Free { from, domain: name, passed });
-            }
-            return;
-        };
-        self.stop_waiting(slot);
-        let give_up = self.conns[slot].deadline;
-        self.hand_off(slot, from, give_up);
-        if self.park.find(name.hash, &name.name).is_some_and(|domain| !self.park[domain].waiting.is_empty()) {
-            let _ = self.engine.mail(from, Message::Wanted { from: self.number, domain: name });
-        }
     }
 }

@@ -37,6 +37,19 @@ pub struct DomainName {
     pub name: Box<[u8]>,
 }
 
+/// An offer of a free gateway.
+#[derive(Debug)]
+pub struct Offer {
+    /// The shard that has it.
+    pub from: usize,
+    /// Its domain, by the name for which clients wait.
+    pub domain: DomainName,
+    /// The other names of its domain.
+    pub others: Box<[DomainName]>,
+    /// Shards that have passed the offer on.
+    pub passed: ShardSet,
+}
+
 /// What a shard holds, counted by the shard between two events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -71,14 +84,7 @@ pub enum Message {
         domain: DomainName,
     },
     /// An offer: a gateway of this domain is free at shard `from`. Hand off one of the clients that wait.
-    Free {
-        /// The shard that offers it.
-        from: usize,
-        /// The gateway's domain.
-        domain: DomainName,
-        /// Shards that have passed the offer on.
-        passed: ShardSet,
-    },
+    Free(Offer),
     /// Stop accepting, close parked gateways, end when the last exchange has.
     Drain,
     /// End now.

@@ -8,7 +8,7 @@ use super::{
         request::{self, At, Request},
     },
     gateway::{self, Dialect, Stirred},
-    message::{DomainName, Message, others},
+    message::{DomainName, Message, Offer, others},
     ready::{Budget, Lane},
     routing::{self, Here, Route, View},
     tables::Tables,
@@ -220,9 +220,21 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             // The device comes back, to whichever shard, and is offered from there.
             self.end_a_rest(here);
         } else {
-            let free = Message::Free { from: self.number, domain, passed: 0 };
-            let _ = self.engine.mail(from, free);
+            self.offer(from, here, domain);
         }
+    }
+
+    /// Offers another shard a gateway of a domain, by one of its names.
+    fn offer(&mut self, shard: usize, domain: u32, name: DomainName) {
+        let others = match self.park.further(domain) {
+            [] => Box::default(),
+            further => {
+                let all = std::iter::once(self.name_of(domain)).chain(further.iter().cloned());
+                all.filter(|other| other.name != name.name).collect()
+            }
+        };
+        let offer = Offer { from: self.number, domain: name, others, passed: 0 };
+        let _ = self.engine.mail(shard, Message::Free(offer));
     }
 
     /// Parks a gateway that has joined its domain. A client that waits already gets it; else it is offered to another
@@ -232,8 +244,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let domain = self.conns[gateway].domain;
         if self.park[domain].waiting.is_empty() {
             if let Some((shard, name)) = self.wanted_elsewhere(domain) {
-                let free = Message::Free { from: self.number, domain: name, passed: 0 };
-                let _ = self.engine.mail(shard, free);
+                self.offer(shard, domain, name);
             }
         } else {
             self.serve_waiting(domain, budget);

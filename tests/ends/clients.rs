@@ -1,9 +1,9 @@
 //! Clients that die.
 use crate::{
-    scene::{DEATHS, happens},
+    scene::{DEATHS, alone, happens},
     support::{peers::*, *},
 };
-use ringback::relay::Config;
+use ringback::{http::Refusal, relay::Config};
 use std::{thread, time::Duration};
 
 /// In the middle of a head, or before it: no gateway hears of it.
@@ -92,6 +92,7 @@ fn surplus_behind_the_last_request() {
 /// Behind the response to its last request its place is free at once: its own end is not waited for.
 #[test]
 fn after_the_last_response() {
+    let _alone = alone();
     let server = Server::start(Config { linger: Duration::from_secs(3600), ..config() });
     let mut gateway = server.ptth("dev");
     let mut client = server.client(get("/dev/") + "Connection: close\r\n\r\n");
@@ -99,6 +100,23 @@ fn after_the_last_response() {
     gateway.send(ok("x"));
     assert!(client.rest().ends_with(b"\r\n\r\nx"));
     eventually("its place is free", || server.held().connections == 1);
+}
+
+/// A client that was answered early and goes on sending for longer than the linger time is not reset: that would take away
+/// the response that it has not read yet. One that falls silent is let go.
+#[test]
+fn still_sending_behind_the_last_response() {
+    let linger = Duration::from_millis(500);
+    let _alone = alone();
+    let server = Server::start(Config { linger, ..config() });
+    let mut client = server.client("PUT /nobody/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 1000\r\n\r\n");
+    for _ in 0..6 {
+        client.send("x");
+        thread::park_timeout(linger / 2);
+    }
+    client.expect(Refusal::NoGateway.closing());
+    client.expect_end();
+    eventually("its place is free", || server.held().connections == 0);
 }
 
 /// In the middle of a response that is larger than everything in between.

@@ -7,7 +7,7 @@ use std::{
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
@@ -20,13 +20,18 @@ pub const SOON: Duration = Duration::from_millis(300);
 /// Descriptors are counted for the whole process: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
+/// Keeps other tests from counting what this one has open.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How often each thing happens.
 const ROUNDS: usize = 4;
 
 /// Lets something happen several times, with either dialect, while another client is served. Afterwards the relay
 /// holds nothing, and the process has as many descriptors as after the first time.
 pub fn happens(config: &Config, what: impl Fn(&Server, Dialect)) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     for dialect in BOTH {
         let server = Server::start(config.clone());
         let mut descriptors = None;

@@ -74,6 +74,8 @@ struct Live {
     replied_at: Millis,
     continue_at: Option<Millis>,
     wait_until: Millis,
+    /// How often it falls asleep over a response, each time for less than the relay's patience.
+    naps: usize,
 }
 
 pub struct Client {
@@ -190,6 +192,7 @@ impl Client {
             replied_at: 0,
             continue_at: None,
             wait_until: 0,
+            naps: if self.random.chance(20) { self.random.between(2, 5) } else { 0 },
         });
         world.note(|| self.describe());
     }
@@ -252,7 +255,8 @@ impl Client {
         if world.now() < live.wait_until {
             return false;
         }
-        let most = self.random.between(1, 30_000);
+        // The kernel says that there is room again when a third is free.
+        let most = if live.naps > 0 { usize::MAX } else { self.random.between(1, 30_000) };
         let heard = world.receive(live.peer, most, &mut live.inbox.bytes);
         match heard {
             Heard::Nothing => return false,
@@ -261,7 +265,11 @@ impl Client {
             Heard::Reset => self.over(world, ledger, true),
             Heard::Bytes(count) => {
                 live.heard += count;
-                if self.random.chance(8) {
+                if live.naps > 0 && live.reply.is_some() {
+                    live.naps -= 1;
+                    live.wait_until = world.now() + self.random.between(25_000, 45_000) as Millis;
+                    world.wake_at(live.wait_until);
+                } else if self.random.chance(8) {
                     // Now and then for as long as many a phone is in a tunnel.
                     let pause = if self.random.chance(100) { 40_000 } else { 1500 };
                     live.wait_until = world.now() + self.random.below(pause) as Millis;
@@ -430,7 +438,8 @@ impl Client {
             live.mute = true;
         }
         // Answered early: the relay may close without having said so.
-        live.closing |= unfinished || exchange.answer.early || reply.head.header("x-hasty").is_some();
+        let unasked = reply.head.header("x-hasty").is_some() || reply.head.header("x-news").is_some();
+        live.closing |= unfinished || exchange.answer.early || unasked;
         exchange.client_quits |= live.closing && unfinished;
         let last = live.at >= live.script.requests.len() && !live.script.garbage;
         if live.closing || !last || live.script.idles || live.script.half_close && !live.mute {

@@ -16,6 +16,17 @@ const PATIENCE: Millis = 10_000;
 /// The id of all that must reach no gateway: none of them knows it.
 pub const SMUGGLED: usize = 888_888;
 
+/// What most of a world's rude peers are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Whatever comes.
+    Any,
+    /// Much of the same: uploads to gateways that take nothing.
+    Hogs,
+    /// Names: gateways come for a moment, each with other sets of them, and clients wait for any.
+    Claimants,
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 enum Do {
@@ -58,8 +69,7 @@ struct Live {
 pub struct Rude {
     number: usize,
     gateway: bool,
-    /// All of them ask for much of the same: uploads to gateways that take nothing.
-    hogs: bool,
+    manner: Manner,
     random: Random,
     lives: usize,
     live: Option<Live>,
@@ -67,13 +77,19 @@ pub struct Rude {
 }
 
 impl Rude {
-    pub fn draw(number: usize, random: &mut Random, from: Millis, hogs: bool) -> Rude {
+    pub fn draw(number: usize, random: &mut Random, from: Millis, manner: Manner) -> Rude {
         let mut random = random.fork();
         // The first two make a pair.
-        let gateway = if number < 2 { number == 0 } else { random.chance(if hogs { 250 } else { 400 }) };
-        let lives = random.between(1, if gateway { 6 } else { 3 });
+        let gateway =
+            if number < 2 { number == 0 } else { random.chance(if manner == Manner::Hogs { 250 } else { 400 }) };
+        let most = match manner {
+            Manner::Claimants => 12,
+            _ if gateway => 6,
+            _ => 3,
+        };
+        let lives = random.between(1, most);
         let at = from + random.pick(&[0, 10, 1000, 5000]);
-        Rude { number, gateway, hogs, random, lives, live: None, at }
+        Rude { number, gateway, manner, random, lives, live: None, at }
     }
 
     pub fn is_done(&self) -> bool {
@@ -116,8 +132,8 @@ impl Rude {
     fn connect<M>(&mut self, world: &World<M>, shards: usize, less: &Variation) {
         self.lives -= 1;
         let todo = match self.gateway {
-            true => gateways::draw(&mut self.random, self.hogs),
-            false => clients::draw(&mut self.random, self.hogs, !less.lacks("ahead")),
+            true => gateways::draw(&mut self.random, self.manner),
+            false => clients::draw(&mut self.random, self.manner, !less.lacks("ahead")),
         };
         let listener = self.random.below(world.listeners());
         let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, self.number as u16));

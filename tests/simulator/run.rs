@@ -3,12 +3,13 @@ use super::bounds::{BUDGET, TURN_BYTES};
 use super::client::Client;
 use super::gateway::Gateway;
 use super::plan::Ledger;
-use super::rude::Rude;
+use super::rude::{Manner, Rude};
 use super::variation::Variation;
+use ringback::http::Refusal;
 use ringback::io::Millis;
 use ringback::io::sim::{Random, Sim, Tuning, World};
 use ringback::relay::config::{Config, GoneClients};
-use ringback::relay::counters::Counters;
+use ringback::relay::counters::{Counter, Counters};
 use ringback::relay::message::Message;
 use ringback::relay::shard::{Shard, Shared};
 use std::sync::Arc;
@@ -30,6 +31,11 @@ const NEEDLESS: u32 = 100;
 const DRAINED: u32 = 60;
 /// So many have rude peers beside the polite ones.
 const RUDE: u32 = 500;
+/// So many with several shards have gateways that claim names in changing company.
+const CLAIMING: u32 = 300;
+/// Maximum moves of clients between shards, for each request, registration and connection; and so many beside.
+const MOVES_MAX: u64 = 3;
+const MOVES_SPARE: u64 = 50;
 /// So many lose a ring.
 const FAILING: u32 = 20;
 /// So many domains in a thousand have several names, which their gateways register in one list.
@@ -49,6 +55,8 @@ struct Simulation {
     gateways: Vec<Gateway>,
     clients: Vec<Client>,
     rude: Vec<Rude>,
+    /// Of each shard.
+    counters: Vec<Arc<Counters>>,
     variation: Variation,
     ledger: Ledger,
     /// When the relay is told to drain, in the middle of everything.
@@ -171,9 +179,10 @@ impl Simulation {
         let listeners = tuning.listeners;
         let world = World::new(seed, tuning, count, trace_lines);
         let shared = Arc::new(Shared::new(&config, count, 1));
-        let shard = |number| {
+        let counters: Vec<_> = (0..count).map(|_| Arc::new(Counters::default())).collect();
+        let shard = |number: usize| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-            Some(Shard::new(world.shard(number), config, number, listeners, shared, Arc::new(Counters::default())))
+            Some(Shard::new(world.shard(number), config, number, listeners, shared, Arc::clone(&counters[number])))
         };
         let shards = (0..count).map(shard).collect();
         let wait = config.client_wait.as_millis() as Millis;
@@ -209,12 +218,18 @@ impl Simulation {
         let drains = apart.chance(DRAINED) && !variation.lacks("drain");
         let drains_at = drains.then(|| from + apart.below(4000) as Millis);
         world.stop_at(drains_at.unwrap_or(0));
-        let rude = match kind.hogs {
-            true => apart.between(10, 20),
-            false if kind.fat || apart.chance(RUDE) => apart.between(2, 10),
-            false => 0,
+        let manner = match () {
+            _ if kind.hogs => Manner::Hogs,
+            _ if count > 1 && apart.chance(CLAIMING) => Manner::Claimants,
+            _ => Manner::Any,
         };
-        let rude = (0..rude.min(variation.rude())).map(|n| Rude::draw(n, &mut apart, from, kind.hogs)).collect();
+        let rude = match manner {
+            Manner::Hogs => apart.between(10, 20),
+            Manner::Claimants => apart.between(6, 12),
+            Manner::Any if kind.fat || apart.chance(RUDE) => apart.between(2, 10),
+            Manner::Any => 0,
+        };
+        let rude = (0..rude.min(variation.rude())).map(|n| Rude::draw(n, &mut apart, from, manner)).collect();
         let variation = variation.clone();
         Simulation {
             world,
@@ -224,6 +239,7 @@ impl Simulation {
             gateways,
             clients,
             rude,
+            counters,
             variation,
             ledger,
             drains_at,
@@ -414,6 +430,20 @@ impl Simulation {
         if !self.until(by, |simulation| simulation.unrest(ending > 0).is_none()) {
             let unrest = self.unrest(ending > 0).unwrap_or_default();
             self.world.fault(&format!("not at rest: {unrest}\n  {}", self.holdings()));
+        }
+        self.check_moves();
+    }
+
+    /// Clients move between shards for a reason: a request, or a gateway that has become free.
+    fn check_moves(&self) {
+        let sum = |of: fn(&Counters) -> &Counter| -> u64 { self.counters.iter().map(|all| of(all).value()).sum() };
+        let moves = sum(|all| &all.handed_over);
+        let reasons = sum(|all| &all.requests) + sum(|all| &all.registered) + sum(|all| &all.accepted);
+        let refused =
+            |all: &Arc<Counters>| Refusal::ALL.iter().map(|&refusal| all.refused(refusal).value()).sum::<u64>();
+        let reasons = reasons + self.counters.iter().map(refused).sum::<u64>();
+        if moves > MOVES_SPARE + MOVES_MAX * reasons {
+            self.world.fault(&format!("clients went to and fro between shards {moves} times, with {reasons} reasons"));
         }
     }
 

@@ -34,12 +34,10 @@ impl Flow {
             self.discard(source, desk);
             return Progress { moved: false, stop: Stop::Idle };
         }
-        let mut moved = false;
+        self.moved = false;
         let stop = loop {
-            match self.advance(source, sink, desk) {
-                Ok(true) => moved = true,
-                Ok(false) => {}
-                Err(stop) => break stop,
+            if let Err(stop) = self.advance(source, sink, desk) {
+                break stop;
             }
         };
         self.blocked = stop == Stop::Blocked;
@@ -51,12 +49,12 @@ impl Flow {
             self.corked = false;
             sink.transport().push(desk.calls);
         }
-        Progress { moved, stop }
+        Progress { moved: self.moved, stop }
     }
 
-    /// One move: our own bytes first, then the pipe, then the inbox, then receives more. Whether bytes were sent.
+    /// One move: our own bytes first, then the pipe, then the inbox, then receives more.
     #[inline]
-    fn advance<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<bool, Stop> {
+    fn advance<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<(), Stop> {
         if !self.out.is_empty() {
             return self.send_out(sink, desk);
         }
@@ -80,25 +78,26 @@ impl Flow {
             return Err(Stop::Spent);
         }
         match desk.fill(source) {
-            Filled::Bytes(_) => Ok(false),
+            Filled::Bytes(_) => Ok(()),
             Filled::Nothing | Filled::NoBuffer | Filled::Ended => Err(Stop::Idle),
         }
     }
 
     /// Sends bytes of our own, whatever the budget: they are few, and nothing else can go before them.
-    fn send_out<C: Calls>(&mut self, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<bool, Stop> {
+    fn send_out<C: Calls>(&mut self, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<(), Stop> {
         let rest = &self.out[self.out_sent..];
         let whole = rest.len();
         let sent = sink.transport().send(desk.calls, &[IoSlice::new(rest)], false).map_err(|_| Stop::Refused)?;
         self.corked = false;
         self.out_sent += sent;
+        self.moved |= sent > 0;
         desk.budget.spend(sent);
         if sent < whole {
             return Err(Stop::Blocked);
         }
         self.out.clear(&mut desk.inboxes.account, KEEP_BYTES);
         self.out_sent = 0;
-        Ok(sent > 0)
+        Ok(())
     }
 
     fn send_received<C: Calls>(
@@ -106,12 +105,12 @@ impl Flow {
         source: &mut Conn,
         sink: &mut Conn,
         desk: &mut Desk<'_, C>,
-    ) -> Result<bool, Stop> {
+    ) -> Result<(), Stop> {
         if self.piece.pass == 0 {
             desk.consume(source, std::mem::take(&mut self.piece.drop));
             if self.body.is_done() || source.inbox.is_empty() {
                 // There may be more.
-                return if source.inbox.is_empty() && !self.body.is_done() { Ok(false) } else { Err(Stop::Idle) };
+                return if source.inbox.is_empty() && !self.body.is_done() { Ok(()) } else { Err(Stop::Idle) };
             }
             if desk.budget.is_spent() {
                 return Err(Stop::Spent);
@@ -121,7 +120,7 @@ impl Flow {
                 desk.budget.spend(FRAMING_COST * (self.piece.pass + self.piece.drop));
             }
             if self.piece.pass == 0 {
-                return Ok(false);
+                return Ok(());
             }
         }
         let bytes = desk.peek(source);
@@ -130,9 +129,10 @@ impl Flow {
         let sent = sink.transport().send(&*desk.calls, &parts, false).map_err(|_| Stop::Refused)?;
         self.corked = false;
         self.piece.pass -= sent;
+        self.moved |= sent > 0;
         desk.consume(source, sent);
         desk.budget.spend(COPYING_COST * sent);
-        if sent < n { Err(Stop::Blocked) } else { Ok(true) }
+        if sent < n { Err(Stop::Blocked) } else { Ok(()) }
     }
 
     /// The sink accepts no more: the bytes that it would have got next are thrown away.

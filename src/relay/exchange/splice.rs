@@ -45,11 +45,11 @@ pub(super) fn advance<C: Calls>(
     source: &mut Conn,
     sink: &mut Conn,
     desk: &mut Desk<'_, C>,
-) -> Result<bool, Stop> {
+) -> Result<(), Stop> {
     if !flow.bulk {
         if !source.transport().may_splice() || !sink.transport().may_splice() {
             source.whole = 0;
-            return Ok(false);
+            return Ok(());
         }
         desk.counters.spliced.bump();
         flow.bulk = true;
@@ -68,7 +68,7 @@ pub(super) fn advance<C: Calls>(
     }
     if flow.pipe.is_none() {
         flow.stop_splicing(source, desk);
-        return Ok(false);
+        return Ok(());
     }
     if flow.body.opaque() == 0 {
         return cross_boundary(flow, source, sink, desk);
@@ -78,11 +78,11 @@ pub(super) fn advance<C: Calls>(
     // More is known to follow only if the source had as much as was asked for.
     let more = moved == max && !flow.body.is_done();
     desk.budget.spend(moved);
-    let sent = drain(flow, sink, desk, more)?;
+    drain(flow, sink, desk, more)?;
     if moved < DRY && flow.body == Body::UntilClose {
         flow.stop_splicing(source, desk);
     }
-    Ok(sent)
+    Ok(())
 }
 
 /// Fills the pipe from the source. Returns how many bytes it got.
@@ -116,8 +116,7 @@ pub(super) fn drain<C: Calls>(
     sink: &mut Conn,
     desk: &mut Desk<'_, C>,
     more: bool,
-) -> Result<bool, Stop> {
-    let mut moved = false;
+) -> Result<(), Stop> {
     while flow.piped > 0 {
         let Some(pipe) = &flow.pipe else { return Err(Stop::Refused) };
         match sink.transport().splice_out(desk.calls, pipe, flow.piped as usize, more) {
@@ -125,13 +124,13 @@ pub(super) fn drain<C: Calls>(
                 flow.piped -= n as u32;
                 flow.corked = more;
                 desk.budget.spend(0);
-                moved = true;
+                flow.moved = true;
             }
             Spliced::Blocked => return Err(Stop::Blocked),
             Spliced::Eof | Spliced::Failed => return Err(Stop::Refused),
         }
     }
-    Ok(moved)
+    Ok(())
 }
 
 /// Whether the source has sent a chunk completely and probably the beginning of the next one: it could be received
@@ -146,7 +145,7 @@ fn cross_boundary<C: Calls>(
     source: &mut Conn,
     sink: &mut Conn,
     desk: &mut Desk<'_, C>,
-) -> Result<bool, Stop> {
+) -> Result<(), Stop> {
     if flow.body.is_done() {
         flow.stop_splicing(source, desk);
         return Err(Stop::Idle);
@@ -176,7 +175,7 @@ fn cross_boundary<C: Calls>(
         desk.budget.spend(received);
         desk.inboxes.append(&mut source.inbox, buf, desk.calls);
         flow.stop_splicing(source, desk);
-        return Ok(false);
+        return Ok(());
     }
     // The next data are fetched before the boundary is sent, so that it need not be sent alone.
     flow.body = body;
@@ -197,5 +196,6 @@ fn cross_boundary<C: Calls>(
     desk.calls.release(buf);
     let sent = sent.map_err(|_| Stop::Refused)?;
     flow.corked = flow.piped > 0;
-    if sent < len { Err(Stop::Blocked) } else { Ok(true) }
+    flow.moved |= sent > 0;
+    if sent < len { Err(Stop::Blocked) } else { Ok(()) }
 }

@@ -66,7 +66,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         tables.conns[slot].flags.insert(Flags::UNCOUNTED);
         if !stopping && tables.shared.admission.answers(tables.tick) {
             let mut budget = Budget::new(usize::MAX, 1);
-            return tables.answer(slot, refusal, false, false, &mut budget);
+            tables.answer(slot, refusal, false, false, &mut budget);
+            return tables.linger_less(slot);
         }
         tables.counters.reset.bump();
         tables.conns[slot].flags.insert(Flags::RESET);

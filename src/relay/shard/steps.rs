@@ -225,6 +225,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             budget.spend(if let Received::Bytes(buf) = &received { buf.len() } else { 0 });
             match received {
                 Received::Bytes(buf) => {
+                    conn.active = self.tables.tick;
                     conn.flags.set(Flags::READABLE, buf.len() == self.tables.engine.calls_ref().buffer_size());
                     self.tables.engine.calls().release(buf);
                 }

@@ -160,6 +160,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let Some(slot) = conns.find(key) else { return engine.calls().release(buf) };
         let conn = &mut conns[slot];
         if matches!(conn.role, Role::Lingering | Role::Closing) {
+            conn.active = tick;
             engine.calls().release(buf);
         } else {
             conn.has_received(whole, tick);
@@ -177,7 +178,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         match message {
             Message::Client(hand_off) => self.tables.arrived(*hand_off),
             Message::Wanted { from, domain } => self.tables.wanted(from, domain),
-            Message::Free { from, domain, passed } => self.tables.offered(from, domain, passed),
+            Message::Free(offer) => self.tables.offered(offer),
             // What came before it in the same turn is dealt with first.
             Message::Drain => self.told_to_end = Some(self.told_to_end.unwrap_or(End::Draining(0))),
             Message::Stop => self.told_to_end = Some(End::Stopping),

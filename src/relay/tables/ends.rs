@@ -8,10 +8,15 @@ use crate::{
         exchange::{ExchangeId, Phase, Traits},
         message::Message,
         ready::Budget,
-        timers::after,
+        timers::{TICK_MILLIS, after, is_later},
     },
 };
 use std::io::IoSlice;
+
+/// Linger times that a peer gets as long as it goes on sending.
+pub const LINGERS_MAX: u8 = 6;
+/// Linger time, at most, of a connection that was turned away.
+const DENIED_LINGER_TICKS: u32 = (2000 / TICK_MILLIS) as u32;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// Ends a connection that has no exchange. Its slot is freed when nothing is armed any more and the turn is over.
@@ -56,7 +61,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     /// Ends a connection in order: sends a FIN and waits for the peer's, so that no reset overtakes the response while
-    /// the peer is still sending (RFC 9112 §9.6).
+    /// the peer is still sending (RFC 9112 §9.6). A silent peer has the linger time, one that goes on sending
+    /// [`LINGERS_MAX`] times as long.
     pub fn linger(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         debug_assert!(conn.exchange == ExchangeId::NONE);
@@ -66,9 +72,30 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
         conn.role = Role::Lingering;
         conn.flags.remove(Flags::LAST);
+        conn.tries = 0;
         conn.deadline = after(self.tick, self.times.linger);
         conn.transport().finish(self.engine.calls());
         self.wake(slot);
+    }
+
+    /// The linger time of a connection is over: if something has arrived meanwhile, it gets another.
+    pub fn linger_on(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        let until = after(conn.active, self.times.linger);
+        conn.tries += 1;
+        match conn.tries < LINGERS_MAX && is_later(until, self.tick) {
+            true => conn.deadline = until,
+            false => self.close(slot),
+        }
+    }
+
+    /// Lets a connection that was turned away linger only shortly: descriptors for such are few.
+    pub fn linger_less(&mut self, slot: u32) {
+        let conn = &mut self.conns[slot];
+        if conn.role == Role::Lingering {
+            conn.tries = LINGERS_MAX;
+            conn.deadline = after(self.tick, self.times.linger.min(DENIED_LINGER_TICKS));
+        }
     }
 
     /// Ends an exchange and closes its gateway, if it still has one. The caller decides about the client.

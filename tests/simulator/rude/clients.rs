@@ -1,15 +1,20 @@
 //! What rude clients do: ask in drops, in floods, in pieces that are none, with more behind than was asked for.
 use super::gateways::{DOMAIN, NAMES, registration, serve};
-use super::{Do, SMUGGLED};
+use super::{Do, Manner, SMUGGLED};
 use ringback::io::sim::Random;
 
 /// What one connection does. `ahead`: declined tunnels may have bytes behind them that look like requests.
-pub(super) fn draw(random: &mut Random, hogs: bool, ahead: bool) -> Vec<Do> {
+pub(super) fn draw(random: &mut Random, manner: Manner, ahead: bool) -> Vec<Do> {
     let mut todo = Vec::new();
     if random.chance(100) {
         todo.push(Do::Reads(false));
     }
-    match if hogs && random.chance(800) { 8 } else { random.below(10) } {
+    let kind = match manner {
+        Manner::Hogs if random.chance(800) => 8,
+        Manner::Claimants if random.chance(800) => 10,
+        _ => random.below(10),
+    };
+    match kind {
         0 => todo.push(Do::Drip(get(DOMAIN), random.pick(&[1, 20, 60]))),
         1 | 2 => flood(random, &mut todo),
         3 => becomes_gateway(random, &mut todo),
@@ -17,6 +22,8 @@ pub(super) fn draw(random: &mut Random, hogs: bool, ahead: bool) -> Vec<Do> {
         5 => todo.extend([Do::Say(malformed(random)), Do::Pause(3000)]),
         6 | 7 if ahead => tunnel(random, &mut todo),
         8 => upload(random, &mut todo),
+        // All for one name, so that gateways of the others stay free.
+        10 => todo.extend([Do::Say(get(NAMES[1])), Do::Pause(random.pick(&[10, 500, 5000]))]),
         _ => {
             for _ in 0..random.between(1, 4) {
                 todo.extend([Do::Say(get(random.pick(&NAMES))), Do::Heads(1)]);

@@ -1,5 +1,5 @@
 //! What rude gateways do: answer in drops, in pieces that are none, unasked, unread, or not at all.
-use super::Do;
+use super::{Do, Manner};
 use ringback::io::sim::Random;
 
 /// The domain of the rude.
@@ -13,7 +13,13 @@ fn place(random: &mut Random) -> String {
     if random.chance(500) {
         return DOMAIN.to_owned();
     }
-    let (first, count) = (random.below(NAMES.len()), random.between(1, NAMES.len()));
+    let most = NAMES.len();
+    claim(random, most)
+}
+
+/// Some of the names.
+fn claim(random: &mut Random, most: usize) -> String {
+    let (first, count) = (random.below(NAMES.len()), random.between(1, most));
     let names = NAMES.iter().cycle().skip(first).take(count);
     let origins: Vec<_> = names.map(|name| format!("https%3A%2F%2F{name}.relay.test")).collect();
     format!(".well-known/ptth/{}/", origins.join(","))
@@ -22,6 +28,10 @@ fn place(random: &mut Random) -> String {
 /// A registration, in either dialect.
 pub fn registration(random: &mut Random, classic: bool) -> Vec<u8> {
     let place = place(random);
+    registration_at(&place, classic)
+}
+
+fn registration_at(place: &str, classic: bool) -> Vec<u8> {
     let text = match classic {
         true => {
             format!("POST /{place} HTTP/1.1\r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\nHost: relay.test\r\n\r\n")
@@ -51,13 +61,18 @@ pub(super) fn stray(head: &[u8], names: &[&str]) -> Option<&'static str> {
 }
 
 /// What one connection does.
-pub(super) fn draw(random: &mut Random, hogs: bool) -> Vec<Do> {
+pub(super) fn draw(random: &mut Random, manner: Manner) -> Vec<Do> {
     let classic = random.chance(400);
+    if manner == Manner::Claimants && random.chance(900) {
+        let place = claim(random, 2);
+        let stays = Do::Pause(random.pick(&[1, 100, 2000, 5000]));
+        return vec![Do::Say(registration_at(&place, classic)), stays, Do::Reset];
+    }
     let mut todo = match random.below(8) {
         0 => vec![Do::Drip(registration(random, classic), 5)],
         _ => vec![Do::Say(registration(random, classic))],
     };
-    match random.below(if hogs { 2 } else { 4 }) {
+    match random.below(if manner == Manner::Hogs { 2 } else { 4 }) {
         // It takes nothing, from its 101 or from its first request on, and is gone at any time.
         0 => {
             todo.extend((!classic).then_some(Do::Heads(1)));
