@@ -51,24 +51,35 @@ impl Calls for Kernel {
         }
     }
 
+    fn is_silent(&self, socket: &Socket) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = loop {
+            match net::recv(borrow(socket), &mut [0; 1], flags) {
+                Err(Errno::INTR) => continue,
+                peeked => break peeked,
+            }
+        };
+        peeked == Err(Errno::AGAIN)
+    }
+
     fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
         debug_assert!(parts.len() <= SEND_PARTS_MAX);
         let mut flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         flags.set(SendFlags::MORE, more);
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut gathered = [0; GATHER_BYTES];
         let small = parts.len() > 1 && total <= GATHER_BYTES;
-        if small {
-            let mut at = 0;
-            for part in parts {
-                gathered[at..at + part.len()].copy_from_slice(part);
-                at += part.len();
-            }
-        }
         loop {
             let sent = match parts {
                 [one] => net::send(borrow(socket), one, flags),
-                _ if small => net::send(borrow(socket), &gathered[..total], flags),
+                _ if small => {
+                    let mut gathered = [0; GATHER_BYTES];
+                    let mut at = 0;
+                    for part in parts {
+                        gathered[at..at + part.len()].copy_from_slice(part);
+                        at += part.len();
+                    }
+                    net::send(borrow(socket), &gathered[..total], flags)
+                }
                 _ => net::sendmsg(borrow(socket), parts, &mut SendAncillaryBuffer::default(), flags),
             };
             match sent {

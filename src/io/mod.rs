@@ -218,6 +218,10 @@ pub trait Calls {
     /// to come may hold earlier bytes.
     fn recv(&mut self, socket: &Socket, max: usize) -> Received;
 
+    /// Whether there is nothing to receive, no end and no error: without a buffer, for when none is to be had. Not while
+    /// a stream is armed.
+    fn is_silent(&self, socket: &Socket) -> bool;
+
     /// Sends as much of `parts`, in order, as there is room for; returns 0 if there is none. At most [`SEND_PARTS_MAX`]
     /// parts. `more` promises that others follow at once, so that a small piece need not be sent alone.
     ///

@@ -235,6 +235,16 @@ impl<M> Calls for SimCalls<M> {
         received
     }
 
+    fn is_silent(&self, fd: &Socket) -> bool {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "peek");
+        state.touched(self.number, conn);
+        state.forbid_stream(fd, "peek");
+        let silent = state.conns[conn].look(End::Near) == Found::Nothing;
+        state.called(self.number, conn, 0);
+        silent
+    }
+
     fn send(&self, fd: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "send");

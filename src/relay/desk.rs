@@ -90,6 +90,16 @@ impl<C: Calls> Desk<'_, C> {
         filled
     }
 
+    /// Receives once from a gateway that should be silent. Without a buffer it can only be asked whether there is anything;
+    /// if so, it counts as failed, since its next response would not be known from what it has sent before.
+    pub fn check(&mut self, gateway: &mut Conn) {
+        if self.fill(gateway) == Filled::NoBuffer {
+            let silent = gateway.transport().is_silent(&*self.calls);
+            gateway.flags.remove(Flags::STARVED | Flags::READABLE);
+            gateway.flags.set(Flags::FAILED, !silent);
+        }
+    }
+
     /// Raises the kernel's limit for a peer whose window is closed, so that our own timeouts decide.
     pub fn be_patient(&mut self, conn: &mut Conn) {
         if !conn.is(Flags::PATIENT) {

@@ -1,8 +1,5 @@
 //! Step of a waiting gateway, and the properties of the dialects that gateways speak.
-use super::{
-    conn::{Conn, Filled, Flags},
-    desk::Desk,
-};
+use super::{conn::Conn, desk::Desk};
 use crate::{
     http::canned::{CLASSIC_204, PTTH_101},
     io::Calls,
@@ -79,11 +76,7 @@ pub enum Stirred {
 /// Checks that a gateway that should be silent is, receiving if necessary.
 pub fn look<C: Calls>(gateway: &mut Conn, desk: &mut Desk<'_, C>) -> Stirred {
     if gateway.inbox.is_empty() && gateway.may_fill() {
-        match desk.fill(gateway) {
-            // Unchecked, the connection cannot be trusted.
-            Filled::NoBuffer => gateway.flags.insert(Flags::FAILED),
-            Filled::Bytes(_) | Filled::Nothing | Filled::Ended => {}
-        }
+        desk.check(gateway);
     }
     skip(gateway, desk);
     match () {

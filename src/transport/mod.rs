@@ -30,6 +30,13 @@ impl Transport {
         }
     }
 
+    /// Whether there is nothing to receive, not even an end; takes no buffer.
+    pub fn is_silent(&self, calls: &impl Calls) -> bool {
+        match self {
+            Transport::Plain(socket) => calls.is_silent(socket),
+        }
+    }
+
     /// Sends as much of `parts` as there is room for. `more` promises that others follow at once.
     ///
     /// # Errors

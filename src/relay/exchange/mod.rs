@@ -19,7 +19,7 @@ pub use table::Exchanges;
 
 use super::{
     config::GoneClients,
-    conn::{Arms, Conn, Filled, Flags},
+    conn::{Arms, Conn, Flags},
     desk::Desk,
 };
 use crate::{
@@ -242,8 +242,7 @@ fn finish<C: Calls>(x: &mut Exchange, client: &Conn, gateway: &mut Conn, desk: &
         // be taken for its response. If a stream may still bring some, that is not known before it has ended.
         match gateway.arms.contains(Arms::STREAM) {
             true => unsure = true,
-            false if desk.fill(gateway) == Filled::NoBuffer => gateway.flags.insert(Flags::FAILED),
-            false => {}
+            false => desk.check(gateway),
         }
     }
     let clean = gateway.inbox.is_empty() && !gateway.has_ended();
