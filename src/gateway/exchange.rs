@@ -10,6 +10,7 @@ use super::{
     clock::Clock,
     head, registration,
     socket::{self, End},
+    stripped::Stripped,
 };
 use crate::http::{Body, Dialect, RequestHead, ResponseHead, Version, response::NotAResponse};
 
@@ -90,7 +91,8 @@ async fn both_ways(exchange: Exchange<'_>) -> Passed {
     let Exchange { head, config, relay, target, from_relay, from_target } = exchange;
     let clock = &Clock::start();
     let last = has_body(head) && !reads_bodies(from_relay.filled());
-    let back = Back { head, config, clock, last, from: End(target), to: End(relay), buffer: from_target };
+    let stripped = Stripped::of(&from_relay.filled()[..usize::from(head.len)], config);
+    let back = Back { head, config, clock, last, stripped, from: End(target), to: End(relay), buffer: from_target };
     let mut back = pin!(back.run());
     let mut response = None;
     let sent = {
@@ -190,6 +192,8 @@ struct Back<'e> {
     clock: &'e Clock,
     /// Whether the target's connection is not used again in any case.
     last: bool,
+    /// The path of which the target knows nothing, if the relay has stripped one.
+    stripped: Option<Stripped>,
     from: End<'e>,
     to: End<'e>,
     buffer: &'e mut Buffer,
@@ -263,12 +267,15 @@ impl Back<'_> {
     }
 
     /// Sends a head of `len` bytes that has line ends of a single line feed with proper ones, so that nobody behind
-    /// the gateway sees other lines than it did. Returns how many bytes of the head are still to be sent: all or none.
+    /// the gateway sees other lines than it did; and one that leads to a path with what was stripped from that. Returns
+    /// how many bytes of the head are still to be sent: all or none.
     async fn repair(&mut self, len: usize) -> Result<usize, Failure> {
         let head = &self.buffer.filled()[..len];
-        if !has_bare_lf(head) {
+        let led = self.stripped.as_ref().and_then(|stripped| stripped.restore(head));
+        if led.is_none() && !has_bare_lf(head) {
             return Ok(len);
         }
+        let head = led.as_deref().unwrap_or(head);
         let mut own = Vec::with_capacity(2 * len);
         for line in head.split_inclusive(|&b| b == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);

@@ -27,6 +27,7 @@ mod registration;
 mod session;
 mod socket;
 mod status;
+mod stripped;
 pub mod tunnel;
 
 use std::{

@@ -236,6 +236,19 @@ fn strip(bytes: &[u8], head: &RequestHead, name: Span) -> Span {
     }
 }
 
+/// Where a browser that asks for `/name` must go if the name is stripped, so that relative links lead below it: `/name/`,
+/// as a reference relative to what it asked for, with the query. `None` if there is a slash already.
+pub fn with_slash(bytes: &[u8], head: &RequestHead, named: &Named) -> Option<String> {
+    let safe = matches!(head.method, Method::Get | Method::Head) && head.body.is_done() && !head.upgrade;
+    let behind = &bytes[usize::from(named.name.end)..usize::from(head.path.end).max(usize::from(named.name.end))];
+    if !safe || named.strip.is_empty() || behind.starts_with(b"/") {
+        return None;
+    }
+    let (name, query) = (std::str::from_utf8(named.name.of(bytes)).ok()?, std::str::from_utf8(behind).ok()?);
+    // With the dot a colon in the name makes no scheme of it.
+    Some(format!("./{name}/{query}"))
+}
+
 fn check_registered(name: &[u8]) -> Result<(), Refusal> {
     match name.is_empty() || RESERVED.contains(&name) {
         true => Err(Refusal::ReservedDomain),

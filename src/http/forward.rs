@@ -34,7 +34,9 @@ pub(super) enum Claim {
     Proto,
     /// `X-Forwarded-Host`.
     Host,
-    /// `X-Forwarded-Port`, `X-Forwarded-Prefix`, `Forwarded`: passed or not, and never made up.
+    /// `X-Forwarded-Prefix`.
+    Prefix,
+    /// `X-Forwarded-Port`, `Forwarded`: passed or not, and never made up.
     Other,
 }
 
@@ -49,7 +51,7 @@ impl Claim {
             16 if is("x-forwarded-host") => Some(Claim::Host),
             16 if is("x-forwarded-port") => Some(Claim::Other),
             17 if is("x-forwarded-proto") => Some(Claim::Proto),
-            18 if is("x-forwarded-prefix") => Some(Claim::Other),
+            18 if is("x-forwarded-prefix") => Some(Claim::Prefix),
             _ => None,
         }
     }
@@ -166,11 +168,14 @@ pub fn request<'a>(
         }
         Dialect::Ptth => {
             push_head(bytes, head, strip, bytes.len() - 2, &head.cuts, parts);
+            // What was stripped, for applications that write links.
+            let prefix = if strip.is_empty() { Span::default() } else { named.name };
             match added.trusted && head.claims {
-                true => push_believed(bytes, head, added, parts),
+                true => push_believed(bytes, head, added, prefix, parts),
                 false => {
                     parts.push(added.both());
                     push_host(bytes, head, parts);
+                    push_prefix(bytes, b"", prefix, parts);
                 }
             }
             if head.upgrade {
@@ -237,11 +242,23 @@ fn push_host<'a>(bytes: &'a [u8], head: &RequestHead, parts: &mut Parts<'a>) {
     }
 }
 
+/// The path that was stripped, behind the one that a proxy in front has stripped.
+fn push_prefix<'a>(bytes: &'a [u8], outer: &'a [u8], prefix: Span, parts: &mut Parts<'a>) {
+    if !prefix.is_empty() {
+        parts.push(b"X-Forwarded-Prefix: ");
+        parts.push(outer.strip_suffix(b"/").unwrap_or(outer));
+        parts.push(b"/");
+        parts.push(prefix.of(bytes));
+        parts.push(b"\r\n");
+    }
+}
+
 /// The claims of a trusted peer as they stand, its own address behind those that it forwards for, and what it has left
 /// for us to say.
-fn push_believed<'a>(bytes: &'a [u8], head: &RequestHead, added: &'a Added, parts: &mut Parts<'a>) {
+fn push_believed<'a>(bytes: &'a [u8], head: &RequestHead, added: &'a Added, prefix: Span, parts: &mut Parts<'a>) {
     let claims = || lines::of(bytes).filter_map(|line| Some((Claim::of(line.name())?, line)));
     let (mut has_proto, mut has_host) = (false, false);
+    let mut outer: &[u8] = b"";
     parts.push(Added::FOR);
     // One line, whatever came: recipients that look at the first or at the last of several would see half of it.
     for (_, line) in claims().filter(|&(claim, line)| claim == Claim::For && !line.value().is_empty()) {
@@ -250,6 +267,10 @@ fn push_believed<'a>(bytes: &'a [u8], head: &RequestHead, added: &'a Added, part
     }
     parts.push(added.address());
     for (claim, line) in claims().filter(|&(claim, _)| claim != Claim::For) {
+        if claim == Claim::Prefix && !prefix.is_empty() {
+            outer = line.value();
+            continue;
+        }
         has_proto |= claim == Claim::Proto;
         has_host |= claim == Claim::Host;
         parts.push(line.bytes);
@@ -260,4 +281,5 @@ fn push_believed<'a>(bytes: &'a [u8], head: &RequestHead, added: &'a Added, part
     if !has_host {
         push_host(bytes, head, parts);
     }
+    push_prefix(bytes, outer, prefix, parts);
 }

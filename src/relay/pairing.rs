@@ -145,6 +145,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                 self.decline(client, &request.head, request.at, refusal, budget);
                 return true;
             }
+            if self.conns[gateway].is(Flags::STRIP)
+                && let Some(location) = self.with_slash(id, request)
+            {
+                self.redirect(self.exchanges[id].client, request, &location, budget);
+                return true;
+            }
             self.take_parked(domain);
             // Bytes or an end that arrived while it was parked are not an answer.
             if self.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk)) != Stirred::Silent {
@@ -408,6 +414,21 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let keep = self.conclude(slot, head, at, budget);
         let answer = if keep { HEALTHY_KEPT } else { HEALTHY_CLOSING };
         self.answer_with(slot, answer, keep, head.method == Method::Head, budget);
+    }
+
+    /// Where a client must go first that asks a gateway that strips for no path at all.
+    fn with_slash(&self, id: ExchangeId, request: &Request) -> Option<String> {
+        let bytes = self.head_of(self.exchanges[id].client, request.at)?;
+        domain::with_slash(bytes, &request.head, &request.named)
+    }
+
+    /// Sends a client elsewhere.
+    fn redirect(&mut self, slot: u32, request: &Request, location: &str, budget: &mut Budget) {
+        let keep = self.conclude(slot, &request.head, request.at, budget);
+        let close = if keep { "" } else { "Connection: close\r\n" };
+        let answer =
+            format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n{close}\r\n");
+        self.answer_with(slot, answer.as_bytes(), keep, request.head.method == Method::Head, budget);
     }
 
     /// Drops the head of a request that no gateway gets. Whether the connection can be kept.

@@ -1,5 +1,6 @@
 //! Requests and responses on one `ptth` connection.
-use crate::wire::{GET, Gateway, Host, OK, Wire, config, joined};
+use crate::wire::{GET, Gateway, Host, OK, Wire, config, joined, joined_with};
+use ringback::gateway::Config;
 
 /// Passes one GET from `relay` to `target`, and the answer back.
 async fn exchange(relay: &mut Wire, target: &mut Wire) {
@@ -213,4 +214,39 @@ async fn a_request_that_is_none_is_refused() {
     let head = wire.head().await;
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
     assert!(target.is_lonely().await);
+}
+
+#[tokio::test]
+async fn responses_lead_below_the_stripped_path() {
+    let (mut relay, target, _host, _gateway) = joined_with(|config| Config { strip_prefix: true, ..config }).await;
+    let answer = |prefix: &str| {
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {prefix}/login\r\nSet-Cookie: a=b; Path={prefix}/\r\nContent-Length: 2\r\n\r\nhi"
+        )
+    };
+    // In the path form the relay says what it has stripped; in the host form there is nothing.
+    let path_form = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Prefix: /dev\r\n\r\n";
+    let mut at_target = None;
+    for (request, prefix) in [(path_form, "/dev"), (GET, ""), (path_form, "/dev")] {
+        relay.say(request).await;
+        let at_target = match &mut at_target {
+            Some(there) => there,
+            none => none.insert(target.accept().await),
+        };
+        at_target.expect(request).await;
+        at_target.say(answer("")).await;
+        relay.expect(answer(prefix)).await;
+    }
+}
+
+#[tokio::test]
+async fn paths_stay_where_nothing_was_to_be_stripped() {
+    let (mut relay, target, _host, _gateway) = joined().await;
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Prefix: /dev\r\n\r\n";
+    relay.say(request).await;
+    let mut at_target = target.accept().await;
+    at_target.expect(request).await;
+    let answer = "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n";
+    at_target.say(answer).await;
+    relay.expect(answer).await;
 }

@@ -77,36 +77,81 @@ fn the_prefix_is_stripped_on_request() {
     let server = Server::start(with_hostnames());
     for dialect in BOTH {
         for (target, host, seen) in [
-            ("/dev/a/b?c", "relay", "/a/b?c"),
-            ("/Dev", "relay", "/"),
-            ("/dev/", "relay", "/"),
-            ("/dev?q", "relay", "/?q"),
-            ("http://relay/dev/a", "relay", "/a"),
-            ("/dev//a", "relay", "/a"),
-            ("/dev///", "relay", "/"),
-            ("/dev/a", "dev.example", "/dev/a"),
+            ("GET /dev/a/b?c", "relay", "/a/b?c"),
+            ("POST /Dev", "relay", "/"),
+            ("GET /dev/", "relay", "/"),
+            ("POST /dev?q", "relay", "/?q"),
+            ("GET http://relay/dev/a", "relay", "/a"),
+            ("GET /dev//a", "relay", "/a"),
+            ("GET /dev///", "relay", "/"),
+            ("GET /dev/a", "dev.example", "/dev/a"),
         ] {
-            let mut gateway = server.connect();
-            match dialect {
-                Dialect::Ptth => {
-                    gateway.send(ptth_get("dev", "X-Relay-Strip-Prefix: 1\r\n"));
-                    gateway.expect(PTTH_101);
-                }
-                Dialect::Classic => {
-                    let post = classic_post("dev");
-                    gateway.send(post.replace("Host: relay\r\n", "Host: relay\r\nX-Relay-Strip-Prefix: 1\r\n"));
-                    server.await_parked(1);
-                }
-            }
-            let mut client = server.client(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-            let seen = dialect.seen(&format!("GET {seen} HTTP/1.1\r\nHost: {host}\r\n"), true);
+            let mut gateway = strips(&server, dialect);
+            let (method, path) = target.split_once(' ').unwrap();
+            let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+            let mut client = server.client(format!("{target} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n"));
+            let seen = dialect.seen(&format!("{method} {seen} HTTP/1.1\r\nHost: {host}\r\n{length}"), true);
             let seen = String::from_utf8(seen).unwrap();
-            gateway.expect(seen.replace("X-Forwarded-Host: relay\r\n", &format!("X-Forwarded-Host: {host}\r\n")));
+            let prefix = match host {
+                "relay" if path.starts_with("/Dev") => "X-Forwarded-Prefix: /Dev\r\n",
+                "relay" => "X-Forwarded-Prefix: /dev\r\n",
+                _ => "",
+            };
+            let claims = format!("X-Forwarded-Host: {host}\r\n{prefix}");
+            gateway.expect(seen.replace("X-Forwarded-Host: relay\r\n", &claims));
             gateway.send(ok("x"));
             client.expect(ok("x"));
             drop((gateway, client));
             server.await_parked(0);
         }
+    }
+}
+
+/// A gateway of `dev` that wants paths without it.
+fn strips(server: &Server, dialect: Dialect) -> Peer {
+    let mut gateway = server.connect();
+    match dialect {
+        Dialect::Ptth => {
+            gateway.send(ptth_get("dev", "X-Relay-Strip-Prefix: 1\r\n"));
+            gateway.expect(PTTH_101);
+        }
+        Dialect::Classic => {
+            let post = classic_post("dev");
+            gateway.send(post.replace("Host: relay\r\n", "Host: relay\r\nX-Relay-Strip-Prefix: 1\r\n"));
+            server.await_parked(1);
+        }
+    }
+    gateway
+}
+
+/// A browser that asks such a gateway for its name alone is sent to the path below it, or its relative links would
+/// lead beside it. The gateway hears nothing of that, and the connection is kept.
+#[test]
+fn a_name_alone_gets_its_slash() {
+    let server = Server::start(with_hostnames());
+    let redirect = |location: &str, close: &str| {
+        format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n{close}\r\n")
+    };
+    for dialect in BOTH {
+        let mut gateway = strips(&server, dialect);
+        let mut client = server.connect();
+        for (line, location) in
+            [("GET /dev", "./dev/"), ("HEAD /dev?q=/x", "./dev/?q=/x"), ("GET http://relay/Dev?", "./Dev/?")]
+        {
+            client.send(format!("{line} HTTP/1.1\r\nHost: relay\r\n\r\n"));
+            client.expect(redirect(location, ""));
+        }
+        client.send("GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
+        client.expect(redirect("./dev/", "Connection: close\r\n"));
+        client.expect_end();
+        let mut client = server.client("GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+        let seen = String::from_utf8(dialect.seen("GET / HTTP/1.1\r\nHost: relay\r\n", true)).unwrap();
+        let host = "X-Forwarded-Host: relay\r\n";
+        gateway.expect(seen.replace(host, &format!("{host}X-Forwarded-Prefix: /dev\r\n")));
+        gateway.send(ok("x"));
+        client.expect(ok("x"));
+        drop((gateway, client));
+        server.await_parked(0);
     }
 }
 

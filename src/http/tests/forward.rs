@@ -98,7 +98,10 @@ fn urls_become_paths() {
         assert_eq!(classic, format!("{line}Host: {host}\r\nA: b\r\n\r\n"));
         let ptth = sent(&request, &Gateway { strip_prefix, ..PTTH }, false);
         let keep = if line.contains("1.0") { "Connection: keep-alive\r\n" } else { "" };
-        let claims = format!("X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n");
+        let by_path = strip_prefix && !host.contains("example");
+        let prefix = if by_path { "X-Forwarded-Prefix: /dev\r\n" } else { "" };
+        let claims =
+            format!("X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n{prefix}");
         assert_eq!(ptth, format!("{line}Host: {host}\r\nA: b\r\n{claims}{keep}\r\n"));
     }
 }
@@ -135,6 +138,24 @@ fn trusted_claims_are_passed() {
         ),
     ] {
         assert_eq!(ptth(&format!("A: b\r\n{claims}C: d\r\n"), true), format!("A: b\r\nC: d\r\n{seen}"));
+    }
+}
+
+/// What is stripped is said, behind what a trusted proxy says that it has stripped, and never what others claim.
+#[test]
+fn what_is_stripped_is_said() {
+    let gateway = Gateway { strip_prefix: true, ..PTTH };
+    for (claim, trusted, prefix) in [
+        ("", false, "/dev"),
+        ("X-Forwarded-Prefix: /x\r\n", false, "/dev"),
+        ("X-Forwarded-Prefix: /x\r\n", true, "/x/dev"),
+        ("X-Forwarded-Prefix: /\r\n", true, "/dev"),
+        ("X-Forwarded-Proto: https\r\n", true, "/dev"),
+    ] {
+        let head = format!("GET /dev/a HTTP/1.1\r\nHost: relay\r\n{claim}\r\n");
+        let passed = sent(&head, &gateway, trusted);
+        let said: Vec<_> = passed.lines().filter(|line| line.starts_with("X-Forwarded-Prefix")).collect();
+        assert_eq!(said, [format!("X-Forwarded-Prefix: {prefix}")], "{claim}, trusted {trusted}");
     }
 }
 

@@ -150,14 +150,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     /// Sends a client a response of the relay's own, as it stands.
-    pub fn answer_with(
-        &mut self,
-        slot: u32,
-        mut answer: &'static [u8],
-        keep: bool,
-        head_only: bool,
-        budget: &mut Budget,
-    ) {
+    pub fn answer_with(&mut self, slot: u32, mut answer: &[u8], keep: bool, head_only: bool, budget: &mut Budget) {
         if let Some(id) = self.conns[slot].exchange.some() {
             if !self.exchanges[id].down.is_flushed() {
                 // Within another response this one would be taken for a part of it.
