@@ -126,6 +126,13 @@ pub struct Args {
     /// Whether a client that has sent its whole request and then a FIN counts as gone
     #[arg(long, value_name = "WHEN", default_value = "closing")]
     gone_clients: Gone,
+    /// Minimum rate, in bytes per second, at which a client sends its body and takes its response; a slower one loses
+    /// its gateway to a client that waits for one; 0 for none
+    #[arg(long, value_name = "BYTES", default_value = "500", value_parser = values::bytes)]
+    min_rate: u64,
+    /// Time for which a client may move nothing before --min-rate applies; a client at half the rate has twice as long
+    #[arg(long, value_name = "DUR", default_value = "20s", value_parser = values::duration)]
+    min_rate_after: Duration,
     /// Pass responses of classic gateways that are not HTTP through as they are; unsafe behind a proxy that shares its
     /// connections among users
     #[arg(long)]
@@ -218,6 +225,8 @@ impl Args {
             max_response_headers: self.max_response_headers,
             max_memory: self.max_memory,
             gone_clients: self.gone_clients.into(),
+            min_rate: small(self.min_rate),
+            min_rate_after: self.min_rate_after,
             opaque_answers: self.opaque_answers,
             classic_long_lengths: self.classic_long_lengths,
             trusted_proxies: self.trusted_proxies,

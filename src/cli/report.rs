@@ -85,6 +85,7 @@ fn has_done(done: &Counters) -> Values {
         ("over-registration-rate", &done.over_registration_rate),
         ("over-domain", &done.over_domain),
         ("stalled", &done.stalled),
+        ("too-slow", &done.too_slow),
         ("gone", &done.gone),
         ("over-memory", &done.over_memory),
         ("reset", &done.reset),

@@ -277,6 +277,9 @@ refusals! {
         "WWW-Authenticate: Bearer\r\n";
     NoDomain "404 Not Found" "no-domain"
         "The request names no relay domain", "put it first in the path or in the host name";
+    RequestTooSlow "408 Request Timeout" "request-too-slow"
+        "The request's body came too slowly while other clients were waiting",
+        "send it faster than the relay's minimum rate, or when less is going on";
     HeadTimeout "408 Request Timeout" "head-timeout"
         "The head of the request did not arrive in time", "send it at once";
     OriginsOverlap "409 Conflict" "origins-overlap"

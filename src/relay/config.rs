@@ -116,6 +116,11 @@ pub struct Config {
     pub max_gateways_per_domain: u32,
     /// Whether a client that has sent its whole request and then a FIN counts as gone.
     pub gone_clients: GoneClients,
+    /// Minimum rate, in bytes per second, of a client that its gateway waits for; 0 for none. A slower one loses its
+    /// gateway to a client that waits for one.
+    pub min_rate: u32,
+    /// How far a client may fall behind that rate, in seconds of it.
+    pub min_rate_after: Duration,
     /// Maximum received bytes held outside the buffer pools, over all shards; 0 for no limit.
     pub max_memory: u64,
     /// Maximum bytes of a response's head; at most 65,535.
@@ -178,6 +183,8 @@ impl Default for Config {
             max_registrations_per_second: 20_000,
             max_gateways_per_domain: 1024,
             gone_clients: GoneClients::Closing,
+            min_rate: 500,
+            min_rate_after: seconds(20),
             max_memory: 256 << 20,
             max_response_head_bytes: 65_535,
             max_response_headers: 512,
@@ -317,6 +324,7 @@ impl Config {
             ("--client-idle", self.client_idle),
             ("--session-idle", self.session_idle),
             ("--tunnel-idle", self.tunnel_idle),
+            ("--min-rate-after", self.min_rate_after),
         ];
         match limits.into_iter().find(|(_, limit)| limit.is_zero()) {
             Some((name, _)) => Err(Invalid::NoTime(name)),

@@ -53,6 +53,8 @@ pub struct Counters {
     pub over_domain: Counter,
     /// Exchanges ended because a body or tunnel made no progress.
     pub stalled: Counter,
+    /// Exchanges ended because their client was slower than the minimum rate and others waited.
+    pub too_slow: Counter,
     /// Requests given up because their client had gone.
     pub gone: Counter,
     /// Requests refused because the limit of held bytes was reached.
@@ -81,6 +83,7 @@ impl Default for Counters {
             over_registration_rate: Counter::default(),
             over_domain: Counter::default(),
             stalled: Counter::default(),
+            too_slow: Counter::default(),
             gone: Counter::default(),
             over_memory: Counter::default(),
             reset: Counter::default(),

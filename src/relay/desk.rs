@@ -20,6 +20,7 @@ pub struct Times {
     pub session_idle: u32,
     pub tunnel_idle: u32,
     pub linger: u32,
+    pub min_rate_after: u32,
     pub drain: u32,
     pub drain_tunnels: u32,
 }
@@ -37,6 +38,7 @@ impl Times {
             session_idle: ticks(config.session_idle),
             tunnel_idle: ticks(config.tunnel_idle),
             linger: ticks(config.linger),
+            min_rate_after: ticks(config.min_rate_after),
             drain: ticks(config.drain),
             drain_tunnels: ticks(config.drain_tunnels),
         }

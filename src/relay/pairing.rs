@@ -225,6 +225,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if self.park[here].parked.is_empty() {
             // The device comes back, to whichever shard, and is offered from there.
             self.end_a_rest(here);
+            self.recall_doubtful(here);
         } else {
             self.offer(from, here, domain);
         }

@@ -7,6 +7,7 @@ mod delays;
 mod ending;
 mod fins;
 mod limits;
+mod pace;
 mod rings;
 mod rooms;
 mod scene;

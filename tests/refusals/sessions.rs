@@ -5,8 +5,16 @@ use ringback::{http::Refusal, relay::Config};
 use std::time::Duration;
 
 /// Refusals that are tested here.
-pub const TESTED: &[Refusal] =
-    &[HeadTimeout, GatewayFailed, GatewayBadResponse, GatewayAbsent, GatewayBusy, GatewayTimeout, ShuttingDown];
+pub const TESTED: &[Refusal] = &[
+    RequestTooSlow,
+    HeadTimeout,
+    GatewayFailed,
+    GatewayBadResponse,
+    GatewayAbsent,
+    GatewayBusy,
+    GatewayTimeout,
+    ShuttingDown,
+];
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -48,6 +56,27 @@ fn a_head_takes_too_long() {
     // Who says nothing is told nothing.
     server.connect().expect_end();
     gateway.expect_silence();
+}
+
+/// A body that comes too slowly while another client waits.
+#[test]
+fn a_body_comes_too_slowly() {
+    let server = Server::start(Config { min_rate: 1000, min_rate_after: SOON, client_wait: PATIENCE, ..config() });
+    for dialect in BOTH {
+        let head = "POST /dev/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 5\r\n";
+        let mut gateway = server.gateway(dialect, "dev");
+        let mut client = server.client(format!("{head}\r\nhell"));
+        gateway.expect(dialect.seen(head, true));
+        gateway.expect("hell");
+        let mut other = server.client(get("/dev/") + "\r\n");
+        client.expect(RequestTooSlow.closing());
+        client.expect_end();
+        gateway.expect_gone();
+        let mut gateway = server.gateway(dialect, "dev");
+        gateway.expect(dialect.seen(&get("/dev/"), true));
+        gateway.send(ok("x"));
+        other.expect(ok("x"));
+    }
 }
 
 /// A gateway that dies before it has answered, asked what must not be asked twice.

@@ -146,6 +146,8 @@ pub struct Ledger {
     pub gateways_at: Option<usize>,
     /// Whether the relay admits so few that anybody may be turned away.
     pub limited: bool,
+    /// Whether clients that are slower than a minimum rate may lose their gateways.
+    pub rated: bool,
     /// Whether some clients come by IPv6.
     pub ipv6: bool,
     /// When everything begins.

@@ -126,6 +126,9 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         max_head_bytes: 1024,
         // Clients that finish early are promised their answers here.
         gone_clients: GoneClients::Never,
+        // Where every request must succeed, slow clients must, too.
+        min_rate: if kind.calm { 0 } else { random.pick(&[0, 100, 5000]) },
+        min_rate_after: seconds(random.pick(&[1, 20])),
         splice_min: random.pick(&[1000, 8 << 10, 64 << 10]),
         turn_bytes: TURN_BYTES,
         held_buffers: random.between(1, 4),
@@ -192,6 +195,7 @@ impl Simulation {
             hurried: kind.crowd && !kind.patient,
             gateways_at: (kind.patient && random.chance(300)).then(|| random.below(count)),
             limited: kind.limited,
+            rated: config.min_rate > 0,
             ipv6: !variation.lacks("ipv6"),
             epoch,
             client_wait: (!kind.limited && !variation.lacks("refusals")).then_some(wait),

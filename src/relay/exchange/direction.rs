@@ -37,8 +37,8 @@ pub struct Flow {
     pub ended: bool,
     /// The sink accepts no more; bytes for it are thrown away.
     pub dead: bool,
-    /// Bytes have been sent since it was last driven, even if not all that were to be.
-    pub moved: bool,
+    /// Bytes sent since it was last driven, even if not all that were to be.
+    pub moved: u32,
 }
 
 /// Why a direction does not go on.
@@ -70,7 +70,7 @@ impl Flow {
             corked: false,
             ended: false,
             dead: false,
-            moved: false,
+            moved: 0,
         }
     }
 

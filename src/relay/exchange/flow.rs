@@ -21,8 +21,8 @@ const FRAMING_COST: usize = 2;
 /// Result of [`Flow::drive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether any byte moved.
-    pub moved: bool,
+    /// Bytes that moved.
+    pub moved: u32,
     /// Why it stopped.
     pub stop: Stop,
 }
@@ -32,9 +32,9 @@ impl Flow {
     pub fn drive<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Progress {
         if self.dead {
             self.discard(source, desk);
-            return Progress { moved: false, stop: Stop::Idle };
+            return Progress { moved: 0, stop: Stop::Idle };
         }
-        self.moved = false;
+        self.moved = 0;
         let stop = loop {
             if let Err(stop) = self.advance(source, sink, desk) {
                 break stop;
@@ -90,7 +90,7 @@ impl Flow {
         let sent = sink.transport().send(desk.calls, &[IoSlice::new(rest)], false).map_err(|_| Stop::Refused)?;
         self.corked = false;
         self.out_sent += sent;
-        self.moved |= sent > 0;
+        self.moved += sent as u32;
         desk.budget.spend(sent);
         if sent < whole {
             return Err(Stop::Blocked);
@@ -129,7 +129,7 @@ impl Flow {
         let sent = sink.transport().send(&*desk.calls, &parts, false).map_err(|_| Stop::Refused)?;
         self.corked = false;
         self.piece.pass -= sent;
-        self.moved |= sent > 0;
+        self.moved += sent as u32;
         desk.consume(source, sent);
         desk.budget.spend(COPYING_COST * sent);
         if sent < n { Err(Stop::Blocked) } else { Ok(()) }

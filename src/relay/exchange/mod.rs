@@ -7,6 +7,7 @@
 mod direction;
 mod flow;
 mod id;
+mod pace;
 mod record;
 pub mod request;
 mod response;
@@ -21,6 +22,7 @@ use super::{
     config::GoneClients,
     conn::{Arms, Conn, Flags},
     desk::Desk,
+    timers::{after, earlier},
 };
 use crate::{
     http::{Body, Refusal},
@@ -37,6 +39,7 @@ pub fn step<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, d
     if client.is(Flags::FAILED) {
         return Outcome::Abort;
     }
+    x.pace.count_time(desk.tick, desk.config.min_rate);
     let mut spent = match drive_up(x, client, gateway, desk) {
         Ok(spent) => spent,
         Err(outcome) => return outcome,
@@ -74,8 +77,10 @@ pub fn step<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, d
         }
     }
     look_at_client(x, client, desk);
+    let too_slow = keep_pace(x, client, desk);
     match ends(x, client, gateway, desk) {
         Outcome::Pending if spent => Outcome::Spent,
+        Outcome::Pending => too_slow.unwrap_or(Outcome::Pending),
         outcome => outcome,
     }
 }
@@ -87,7 +92,8 @@ fn drive_up<C: Calls>(
     desk: &mut Desk<'_, C>,
 ) -> Result<bool, Outcome> {
     let progress = x.up.drive(client, gateway, desk);
-    if progress.moved {
+    if progress.moved > 0 {
+        x.pace.count_bytes(progress.moved);
         x.touch(client, desk);
     }
     match progress.stop {
@@ -109,7 +115,8 @@ fn drive_down<C: Calls>(
     desk: &mut Desk<'_, C>,
 ) -> Result<bool, Outcome> {
     let progress = x.down.drive(gateway, client, desk);
-    if progress.moved {
+    if progress.moved > 0 {
+        x.pace.count_bytes(progress.moved);
         x.touch(client, desk);
     }
     match progress.stop {
@@ -124,6 +131,42 @@ fn look_at_client<C: Calls>(x: &Exchange, client: &mut Conn, desk: &mut Desk<'_,
     if client.may_fill() && x.up.wants(client) && (x.up.body.is_done() || x.up.dead) {
         desk.fill(client);
     }
+}
+
+/// Finds out whether the client holds its gateway up from here on. The outcome, if it has fallen too far behind the
+/// minimum rate.
+fn keep_pace<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> Option<Outcome> {
+    let owes_body = x.phase == Phase::Asked && !x.up.body.is_done() && !x.up.blocked && !x.up.dead;
+    let held_up = match x.phase {
+        Phase::Asked | Phase::Answering => x.down.blocked || (owes_body && !client.is(Flags::STARVED)),
+        _ => false,
+    };
+    if held_up && desk.config.min_rate != 0 {
+        return fall_behind(x, client, desk);
+    }
+    if x.pace.is_held_up() {
+        x.pace.set_held_up(false, desk.tick);
+        client.deadline = x.idle_at;
+    }
+    None
+}
+
+fn fall_behind<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> Option<Outcome> {
+    x.pace.set_held_up(true, desk.tick);
+    let left = x.pace.ticks_left(desk.config.min_rate, desk.times.min_rate_after);
+    if left > 0 {
+        client.deadline = earlier(x.idle_at, after(desk.tick, left));
+        return None;
+    }
+    client.deadline = x.idle_at;
+    if !desk.demand {
+        return Some(Outcome::Doubtful);
+    }
+    desk.counters.too_slow.bump();
+    Some(match x.phase {
+        Phase::Asked if x.down.is_flushed() => Outcome::Refuse(Refusal::RequestTooSlow),
+        _ => Outcome::Abort,
+    })
 }
 
 /// The outcome that follows from either side's end, or the response's.

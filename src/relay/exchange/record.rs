@@ -1,12 +1,15 @@
 //! An exchange's record, and what a step may say of it.
-use super::direction::{Flow, KEEP_BYTES};
+use super::{
+    direction::{Flow, KEEP_BYTES},
+    pace::Pace,
+};
 use crate::{
     http::{Method, Refusal},
     relay::{
         conn::{Conn, NONE},
         desk::Desk,
         memory::{Account, Held},
-        timers::after,
+        timers::{after, is_due},
     },
 };
 use bitflags::bitflags;
@@ -57,7 +60,7 @@ bitflags! {
         const HEARD = 32;
         /// The kept head is complete: it came from another shard.
         const WHOLE = 64;
-        /// Its client is among those that may have gone.
+        /// Its client is among those that may have gone, or are too slow.
         const DOUBTFUL = 128;
     }
 }
@@ -79,6 +82,10 @@ pub struct Exchange {
     pub traits: Traits,
     /// Length of `head` or `reply`, whichever is being collected, at which parsing it again is worth it.
     pub parse_at: u32,
+    /// How its client keeps up with the minimum rate.
+    pub pace: Pace,
+    /// The tick at which its time is up, if nothing moves; its client may be too slow before.
+    pub idle_at: u32,
     /// Client to gateway.
     pub up: Flow,
     /// Gateway to client.
@@ -96,7 +103,7 @@ const _: () = assert!(size_of::<Exchange>() <= 256, "an exchange's record must s
 pub enum Outcome {
     /// It goes on when an event comes.
     Pending,
-    /// The same, but the client may have gone: if others need its gateway, it is taken for gone.
+    /// The same, but the client may have gone, or is too slow: if others need its gateway, it loses it.
     Doubtful,
     /// The budget is used up; it goes on in a later turn.
     Spent,
@@ -133,6 +140,8 @@ impl Exchange {
             method: Method::Get,
             traits: Traits::empty(),
             parse_at: 0,
+            pace: Pace::default(),
+            idle_at: 0,
             up: Flow::new(),
             down: Flow::new(),
             head: Held::default(),
@@ -149,6 +158,7 @@ impl Exchange {
         self.gateway = NONE;
         self.parse_at = 0;
         self.traits = Traits::empty();
+        self.pace = Pace::default();
     }
 
     /// Resets the record for sending the same request, whose head is kept, again.
@@ -171,12 +181,23 @@ impl Exchange {
     }
 
     /// Notes progress: the exchange's deadline is set anew.
-    pub fn touch<C>(&self, client: &mut Conn, desk: &Desk<'_, C>) {
+    pub fn touch<C>(&mut self, client: &mut Conn, desk: &Desk<'_, C>) {
         let span = match self.phase {
             Phase::Tunnel => desk.times.tunnel_idle,
             Phase::Asked if self.up.is_done() => desk.times.response,
             _ => desk.times.session_idle,
         };
-        client.deadline = after(desk.tick, span);
+        self.expect(span, client, desk);
+    }
+
+    /// Sets the deadline, so many ticks from now, by which something must move.
+    pub fn expect<C>(&mut self, span: u32, client: &mut Conn, desk: &Desk<'_, C>) {
+        self.idle_at = after(desk.tick, span);
+        client.deadline = self.idle_at;
+    }
+
+    /// Whether nothing has moved for too long; or else its client is only too slow.
+    pub fn is_overdue(&self, tick: u32) -> bool {
+        !self.pace.is_held_up() || is_due(self.idle_at, tick)
     }
 }

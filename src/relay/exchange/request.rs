@@ -10,7 +10,6 @@ use crate::{
     relay::{
         conn::{Conn, Flags},
         desk::Desk,
-        timers::after,
     },
 };
 
@@ -153,7 +152,7 @@ fn asked<C: Calls>(
     }
     let done = x.up.is_done();
     client.flags.remove(Flags::HANDED_OVER);
-    client.deadline = after(desk.tick, if done { desk.times.response } else { desk.times.session_idle });
+    x.expect(if done { desk.times.response } else { desk.times.session_idle }, client, desk);
     let tunnel = upgrade || head.method == Method::Connect;
     if done && !head.keep_alive && !tunnel && !client.is_armed() && client.inbox.is_empty() {
         client.flags.insert(Flags::LAST);

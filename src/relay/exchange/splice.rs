@@ -124,7 +124,7 @@ pub(super) fn drain<C: Calls>(
                 flow.piped -= n as u32;
                 flow.corked = more;
                 desk.budget.spend(0);
-                flow.moved = true;
+                flow.moved += n as u32;
             }
             Spliced::Blocked => return Err(Stop::Blocked),
             Spliced::Eof | Spliced::Failed => return Err(Stop::Refused),
@@ -196,6 +196,6 @@ fn cross_boundary<C: Calls>(
     desk.calls.release(buf);
     let sent = sent.map_err(|_| Stop::Refused)?;
     flow.corked = flow.piped > 0;
-    flow.moved |= sent > 0;
+    flow.moved += sent as u32;
     if sent < len { Err(Stop::Blocked) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use crate::{
         conn::{Arms, Client, Flags, Gateway, Role, watch},
         exchange::{ExchangeId, Phase},
         message::Message,
-        ready::Budget,
+        ready::{Budget, Lane},
         tables::{End, Tables},
         timers::{after, is_due},
     },
@@ -92,6 +92,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         match x.phase {
             Phase::Reading => self.tables.answer(slot, Refusal::HeadTimeout, false, false, budget),
             Phase::Waiting => self.tables.waited_in_vain(id, None, budget),
+            // Only its client is too slow, which the step finds out.
+            Phase::Asked | Phase::Answering if !x.is_overdue(self.tables.tick) => {
+                self.tables.enqueue(slot, Lane::Fresh)
+            }
             // The gateway owes a response, or room for the request.
             Phase::Asked if x.up.is_done() || !x.up.is_flushed() => {
                 let head_only = x.method == Method::Head;

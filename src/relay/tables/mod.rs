@@ -13,9 +13,9 @@ use super::{
     conn::{Client, Conn, Conns, Flags, Inboxes, Role},
     counters::Counters,
     desk::{Desk, Times},
-    exchange::{Exchange, ExchangeId, Exchanges},
+    exchange::{Exchange, ExchangeId, Exchanges, Traits},
     memory::Account,
-    message::Message,
+    message::{Message, others},
     park::Park,
     ready::{Budget, Lane, RunQueue},
     shared::Shared,
@@ -116,10 +116,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// What a step may use, and beside it the connections and exchanges of which it gets its own.
     #[inline(always)]
-    fn split<'a>(
-        &'a mut self,
-        budget: &'a mut Budget,
-    ) -> (&'a mut Conns, &'a mut Exchanges, &'a Park, Desk<'a, E::Calls>) {
+    fn split<'a>(&'a mut self, budget: &'a mut Budget) -> (&'a mut Conns, &'a mut Exchanges, Desk<'a, E::Calls>) {
         let ending = self.is_ending();
         let desk = Desk {
             calls: self.engine.calls(),
@@ -132,7 +129,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             ending,
             demand: false,
         };
-        (&mut self.conns, &mut self.exchanges, &self.park, desk)
+        (&mut self.conns, &mut self.exchanges, desk)
     }
 
     /// Runs a step on one connection, and its exchange if it has one.
@@ -142,7 +139,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         budget: &mut Budget,
         step: impl FnOnce(Option<&mut Exchange>, &mut Conn, &mut Desk<'_, E::Calls>) -> R,
     ) -> R {
-        let (conns, exchanges, _, mut desk) = self.split(budget);
+        let (conns, exchanges, mut desk) = self.split(budget);
         let conn = &mut conns[slot];
         let x = conn.exchange.some().map(|id| &mut exchanges[id]);
         step(x, conn, &mut desk)
@@ -155,12 +152,23 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         budget: &mut Budget,
         step: impl FnOnce(&mut Exchange, &mut Conn, &mut Conn, &mut Desk<'_, E::Calls>) -> R,
     ) -> R {
-        let (conns, exchanges, park, mut desk) = self.split(budget);
+        let x = &self.exchanges[id];
+        // Looked up only if it may matter.
+        let matters = self.conns[x.client].is(Flags::EOF) || x.is(Traits::DOUBTFUL);
+        let demand = matters && self.is_wanted(self.conns[x.gateway].domain);
+        let (conns, exchanges, mut desk) = self.split(budget);
+        desk.demand = demand;
         let x = &mut exchanges[id];
         let (client, gateway) = conns.pair(x.client, x.gateway);
-        // Looked up only if it may matter.
-        desk.demand = client.is(Flags::EOF) && park.has_waiting(gateway.domain);
         step(x, client, gateway, &mut desk)
+    }
+
+    /// Whether clients wait for a domain, here or on another shard.
+    pub fn is_wanted(&self, domain: u32) -> bool {
+        let hashes =
+            std::iter::once(self.park[domain].hash).chain(self.park.further(domain).iter().map(|name| name.hash));
+        self.park.has_waiting(domain)
+            || hashes.map(|hash| self.shared.directory.waiting(hash)).any(|shards| others(shards, self.number) != 0)
     }
 
     /// The client's exchange, a new one unless it has one. The client is busy from here on.

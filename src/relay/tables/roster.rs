@@ -121,7 +121,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Notes a client that may have gone, so that others who need its gateway can find it.
+    /// Notes a client that may have gone, or is too slow, so that others who need its gateway can find it.
     pub fn doubt(&mut self, slot: u32, id: ExchangeId) {
         let x = &mut self.exchanges[id];
         if x.is(Traits::DOUBTFUL) {
@@ -130,7 +130,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         x.traits.insert(Traits::DOUBTFUL);
         let gateway = x.gateway;
         self.doubtful.push_back(self.conns.key(slot));
-        if gateway != NONE && self.park.has_waiting(self.conns[gateway].domain) {
+        if gateway != NONE && self.is_wanted(self.conns[gateway].domain) {
             self.enqueue(slot, Lane::Fresh);
         }
         // With each that comes two are looked at, so that those that are over do not pile up.
@@ -139,7 +139,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// A client waits for a domain: clients that may have gone, and hold a gateway of it, are looked at again.
+    /// A client waits for a domain: clients that may have gone, or are too slow, and hold a gateway of it, are looked at
+    /// again.
     pub fn recall_doubtful(&mut self, domain: u32) {
         for _ in 0..self.doubtful.len().min(DOUBTFUL_PER_WAIT) {
             let Some((slot, gateway)) = self.next_doubtful() else { continue };
@@ -149,13 +150,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Moves the first of those that may have gone behind the others, and returns it with its gateway; or forgets it, if
+    /// Moves the first of those behind the others, and returns it with its gateway; or forgets it, if
     /// its exchange has gone on.
     fn next_doubtful(&mut self) -> Option<(u32, u32)> {
         let key = self.doubtful.pop_front()?;
         let slot = self.conns.find(key)?;
         let x = &self.exchanges[self.conns[slot].exchange.some()?];
-        if !x.is(Traits::DOUBTFUL) || x.phase != Phase::Asked || x.gateway == NONE {
+        if !x.is(Traits::DOUBTFUL) || !matches!(x.phase, Phase::Asked | Phase::Answering) || x.gateway == NONE {
             return None;
         }
         let gateway = x.gateway;

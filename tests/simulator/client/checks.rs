@@ -25,7 +25,8 @@ pub(super) fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &L
             false => !ledger.must_succeed(exchange) || failed || waited,
         };
         let beyond_limit = ledger.limited && head.status() == 429;
-        if !excused || !(beyond_limit || matches!(head.status(), 502..=504)) {
+        let too_slow = ledger.rated && exchange.kind == Kind::Post && reason == "request-too-slow";
+        if !excused || !(beyond_limit || too_slow || matches!(head.status(), 502..=504)) {
             fault(&format!("request {id} was refused without need: {}", exchange.describe()));
         }
         // Who was slow to read cannot tell when it was refused.
