@@ -168,6 +168,19 @@ def need_packages(*names):
             raise Skip(f"the npm package {name} is not installed: no network, or no npm")
 
 
+def chromium(*options):
+    """A headless Chromium with a profile of its own; returns it and the URL of its debugging port."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise Skip("no Chromium is installed; CI_BROWSER=1 scripts/test installs it")
+    child = start("chromium", path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                  f"--user-data-dir={os.path.join(directory, 'profile')}", "--remote-debugging-port=0", *options,
+                  "about:blank")
+    return child, f"http://{child.wait_for(r'DevTools listening on ws://([^/]+)/')[1]}"
+
+
 def node_environment():
     return {**os.environ, "NODE_PATH": NODE_MODULES}
 
