@@ -9,7 +9,7 @@ use super::{
     values,
 };
 use crate::{
-    gateway::{self, Authority, Config, relay_url},
+    gateway::{self, Authority, Config, Proxies, TargetHost, Targets, relay_url},
     http::Dialect,
 };
 
@@ -23,12 +23,21 @@ pub struct Args {
     /// URL of the relay, as in http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
-    /// Relay domain: clients reach the target at <URL>/<NAME>/
-    #[arg(long, value_name = "NAME")]
-    pub domain: String,
-    /// Server that gets the requests
-    #[arg(long, value_name = "HOST:PORT")]
-    pub target: Authority,
+    /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
+    /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
+    #[arg(long, value_name = "URL", value_parser = Proxies::only)]
+    pub proxy: Option<Proxies>,
+    /// Relay domain: clients reach the target at <URL>/<NAME>/; may be repeated
+    #[arg(long, value_name = "NAME", required = true)]
+    pub domain: Vec<String>,
+    /// Server that gets the requests; may be repeated with a domain, a path or both in front, as in
+    /// camera=10.0.0.7:80, /api=localhost:3000 or camera/api=localhost:3000: the longest path that a request begins
+    /// with, as the target sees it, decides
+    #[arg(long, value_name = "[[NAME][/PATH]=]HOST:PORT", required = true, value_parser = TargetFor::parse)]
+    pub target: Vec<TargetFor>,
+    /// Host header that the target gets instead of the client's: a name, or `target` for its own HOST:PORT
+    #[arg(long, value_name = "HOST", value_parser = TargetHost::parse)]
+    pub target_host: Option<TargetHost>,
     /// Protocol to the relay: ptth keeps its connections, classic works with the original relay
     #[arg(long, default_value = "ptth", value_parser = dialect())]
     pub dialect: Dialect,
@@ -71,26 +80,17 @@ pub fn run(args: Args) -> ExitCode {
         Ok(asks) => asks,
         Err(error) => return failed(&error),
     };
-    let config = Config {
-        dialect: args.dialect,
-        connections: args.connections,
-        max_connections: args.max_connections,
-        key: key(args.key),
-        strip_prefix: args.strip_prefix,
-        connect_timeout: args.connect_timeout,
-        response_timeout: args.response_timeout,
-        idle_timeout: args.idle_timeout,
-        tunnel_idle: args.tunnel_idle,
-        surplus_after: args.surplus_after,
-        ..Config::new(args.relay, args.domain, args.target)
+    let configs = match args.configs() {
+        Ok(configs) => configs,
+        Err(error) => return failed(&error),
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let (status, domain) = (Arc::clone(&config.status), config.domain.clone());
-    let report = || format!("ringback: gateway of {domain}: {status}\n");
-    let ended = runtime.block_on(gateway::run(config, asks.end(report)));
+    let stand: Vec<_> = configs.iter().map(|config| (config.domain.clone(), Arc::clone(&config.status))).collect();
+    let report = || stand.iter().map(|(domain, status)| format!("ringback: gateway of {domain}: {status}\n")).collect();
+    let ended = runtime.block_on(gateway::run_all(configs, asks.end(report)));
     // A name that is still being looked up must not hold the exit back.
     runtime.shutdown_background();
     match ended {
@@ -99,11 +99,78 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
+impl Args {
+    /// One gateway for each domain.
+    fn configs(self) -> Result<Vec<Config>, String> {
+        let is = |name: &str, domain: &String| name.eq_ignore_ascii_case(domain);
+        if let Some(stray) =
+            self.target.iter().find(|to| !to.name.is_empty() && !self.domain.iter().any(|domain| is(&to.name, domain)))
+        {
+            return Err(format!("--target {0}=…: there is no --domain {0}", stray.name));
+        }
+        let (key, proxies) = (key(self.key), way(self.proxy, &self.relay)?);
+        let config = |domain: String| {
+            // A target of the domain's own goes before one that is for all domains.
+            let own = |path: &str| self.target.iter().any(|to| is(&to.name, &domain) && to.path == path);
+            let targets = self.target.iter().filter(|to| is(&to.name, &domain) || to.name.is_empty() && !own(&to.path));
+            let targets: Vec<_> = targets.map(|to| (to.path.clone(), to.to.clone())).collect();
+            if targets.is_empty() {
+                return Err(format!("no --target for the domain {domain}: give one for all, or {domain}=HOST:PORT"));
+            }
+            let targets = Targets::by_path(targets).map_err(|error| error.to_string())?;
+            Ok(Config {
+                proxies: proxies.clone(),
+                target_host: self.target_host.clone().unwrap_or_default(),
+                dialect: self.dialect,
+                connections: self.connections,
+                max_connections: self.max_connections,
+                key: key.clone(),
+                strip_prefix: self.strip_prefix,
+                connect_timeout: self.connect_timeout,
+                response_timeout: self.response_timeout,
+                idle_timeout: self.idle_timeout,
+                tunnel_idle: self.tunnel_idle,
+                surplus_after: self.surplus_after,
+                ..Config::new(self.relay.clone(), domain, targets)
+            })
+        };
+        self.domain.iter().cloned().map(config).collect()
+    }
+}
+
+/// A target, and what it is for.
+#[derive(Clone, Debug)]
+pub struct TargetFor {
+    /// The domain; empty for all.
+    name: String,
+    /// The path, with its slash; empty for all.
+    path: String,
+    to: Authority,
+}
+
+impl TargetFor {
+    fn parse(text: &str) -> Result<TargetFor, gateway::Error> {
+        let (place, to) = text.rsplit_once('=').unwrap_or(("", text));
+        let (name, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        let path = path.strip_suffix('/').unwrap_or(path);
+        Ok(TargetFor { name: name.to_owned(), path: path.to_owned(), to: to.parse()? })
+    }
+}
+
 fn dialect() -> impl TypedValueParser<Value = Dialect> {
     PossibleValuesParser::new(["ptth", "classic"]).map(|name| match name.as_str() {
         "classic" => Dialect::Classic,
         _ => Dialect::Ptth,
     })
+}
+
+/// The way to the relay, from the command line or else from the environment, which is told if it is not straight.
+pub(super) fn way(given: Option<Proxies>, relay: &Authority) -> Result<Proxies, String> {
+    let proxies = given.unwrap_or_else(Proxies::from_env);
+    if let Some(proxy) = proxies.name(relay).map_err(|error| error.to_string())? {
+        tracing::info!("reaching the relay through the proxy {proxy}");
+    }
+    Ok(proxies)
 }
 
 /// The key from the command line, else from the environment.

@@ -340,7 +340,8 @@ fn watch_limit(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
     let refused = || -> u64 {
         relay.counters().iter().map(|counters| counters.over_connections.value() + counters.accept_failed.value()).sum()
     };
-    let (mut before, mut last) = (refused(), None::<Instant>);
+    // The relay has been serving since before this began.
+    let (mut before, mut last) = (0, None::<Instant>);
     while ends.recv_timeout(LIMIT_LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let now = refused();
         if now > before {

@@ -5,11 +5,11 @@ use tokio::net::TcpListener;
 
 use super::{
     console, failed,
-    gateway::{key, log_to_stderr, runtime},
+    gateway::{key, log_to_stderr, runtime, way},
     signals::{Asks, Hangup},
     values,
 };
-use crate::gateway::{Authority, relay_url, tunnel};
+use crate::gateway::{Authority, Proxies, relay_url, tunnel};
 
 /// Carry raw TCP through a relay to the target of a gateway.
 ///
@@ -22,6 +22,10 @@ pub struct Args {
     /// URL of the relay, as in http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
+    /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
+    /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
+    #[arg(long, value_name = "URL", value_parser = Proxies::only)]
+    pub proxy: Option<Proxies>,
     /// Relay domain of the gateway
     #[arg(long, value_name = "NAME")]
     pub domain: String,
@@ -50,7 +54,12 @@ pub struct Args {
 
 /// Runs the command until its tunnel has ended or it is interrupted.
 pub fn run(args: Args) -> ExitCode {
+    let proxies = match way(args.proxy, &args.relay) {
+        Ok(proxies) => proxies,
+        Err(error) => return failed(&error),
+    };
     let config = tunnel::Config {
+        proxies,
         key: key(args.key),
         connect_timeout: args.connect_timeout,
         response_timeout: args.response_timeout,

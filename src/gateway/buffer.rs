@@ -33,6 +33,12 @@ impl Buffer {
         self.filled().is_empty()
     }
 
+    /// Puts other bytes in the place of the first `n`.
+    pub fn replace(&mut self, n: usize, with: &[u8]) {
+        let from = self.consumed;
+        self.bytes.splice(from..from + n, with.iter().copied());
+    }
+
     /// Drops `n` bytes from the front.
     pub fn consume(&mut self, n: usize) {
         assert!(n <= self.filled().len());

@@ -9,9 +9,9 @@ use super::{
     clock::within,
     head,
     pool::{End, Stage},
+    proxy,
     registration::{self, Answer},
     session::{Served, Session, Wake},
-    socket,
 };
 use crate::http::{Dialect, Method};
 
@@ -125,7 +125,8 @@ async fn open<'s>(place: &mut Place<'s>) -> Result<Session<'s>, Trouble> {
 async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Session<'s>, Trouble> {
     let config = &place.shared.config;
     let unreachable = |error| Trouble::Unreachable(relay.clone(), error);
-    let mut stream = socket::connect(relay, config.connect_timeout, config.idle_timeout).await.map_err(unreachable)?;
+    let connecting = proxy::connect(relay, &config.proxies, config.connect_timeout, config.idle_timeout);
+    let mut stream = connecting.await.map_err(unreachable)?;
     let request = registration::request(config, relay);
     let mut buffer = Buffer::default();
     loop {

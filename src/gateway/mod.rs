@@ -9,9 +9,11 @@
 //!   [`pump`] the raw bytes of tunnels and upgrades, both out of a [`buffer`], within the limits of a [`clock`];
 //!   [`head`] is where heads are read.
 //! - [`status`] counts, and says what goes wrong.
+//! - [`targets`] says which target a request goes to, and by which name it is asked; [`stripped`] mends responses that
+//!   would lead past the relay.
 //! - [`parking`] knows which parked connections have been unused longest.
 //! - [`tunnel`] is the other end of a `CONNECT`: the client's.
-//! - [`authority`] and [`socket`]: where to connect to, and how.
+//! - [`authority`], [`socket`] and [`proxy`]: where to connect to, and how.
 
 pub mod authority;
 pub mod backoff;
@@ -22,12 +24,14 @@ mod exchange;
 mod head;
 mod parking;
 mod pool;
+mod proxy;
 mod pump;
 mod registration;
 mod session;
 mod socket;
 mod status;
 mod stripped;
+mod targets;
 pub mod tunnel;
 
 use std::{
@@ -40,7 +44,9 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 pub use authority::{Authority, relay_url};
 pub use backoff::Backoff;
+pub use proxy::Proxies;
 pub use status::Status;
+pub use targets::{TargetHost, Targets};
 
 use crate::http::Dialect;
 use parking::Parking;
@@ -61,10 +67,14 @@ const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 pub struct Config {
     /// The relay to register with.
     pub relay: Authority,
+    /// The way to it.
+    pub proxies: Proxies,
     /// The relay domain to register.
     pub domain: String,
     /// Where requests go.
-    pub target: Authority,
+    pub targets: Targets,
+    /// The `Host` that they get.
+    pub target_host: TargetHost,
     /// Protocol to the relay.
     pub dialect: Dialect,
     /// Connections to keep parked. With one more than one, the next client need not wait for a spare to be opened.
@@ -105,11 +115,13 @@ pub fn check_domain(domain: &str) -> Result<(), Error> {
 impl Config {
     /// Two to 64 `ptth` connections without a key; 10 s to connect, 2 min to begin a response, 2 min in a body, 1 h
     /// in a tunnel.
-    pub fn new(relay: Authority, domain: String, target: Authority) -> Config {
+    pub fn new(relay: Authority, domain: String, targets: impl Into<Targets>) -> Config {
         Config {
             relay,
+            proxies: Proxies::default(),
             domain,
-            target,
+            targets: targets.into(),
+            target_host: TargetHost::Client,
             dialect: Dialect::Ptth,
             connections: 2,
             max_connections: 64,
@@ -162,15 +174,32 @@ pub enum Error {
     /// Not a relay's URL.
     #[error("{0:?} is not a relay's URL: give scheme, host and port only, as in http://relay.example:8080")]
     RelayUrl(String),
+    /// Not the URL of an HTTP proxy.
+    #[error(
+        "{0:?} is not an HTTP proxy: give it as in http://proxy.example:3128; SOCKS and TLS to a proxy are not supported"
+    )]
+    Proxy(String),
     /// A `https://` URL.
     #[error("TLS to the relay is not supported yet: give {0:?} as http://")]
     Tls(String),
     /// Not a host and a port.
     #[error("{0:?} is not a host and a port: write it as in localhost:8080 or [::1]:8080")]
     Authority(String),
+    /// Not a path.
+    #[error("{0:?} is not a path for a target: write it as in /api=localhost:8080")]
+    TargetPath(String),
+    /// Two targets for one path.
+    #[error("two targets for {0}: leave one out")]
+    TargetTwice(String),
+    /// Not a host.
+    #[error("{0:?} cannot be a Host for the target: give `target`, or a name as in device.example or localhost:8080")]
+    TargetHost(String),
     /// Not a relay domain.
     #[error("{0:?} cannot be a relay domain: use 1 to 255 letters, digits and -._~%!$&'()*+,;=, not \"relay_domain\"")]
     Domain(String),
+    /// A relay domain that is given twice.
+    #[error("the domain {0:?} is given twice: leave one out")]
+    DomainTwice(String),
     /// Not a key.
     #[error("the key cannot be sent: use visible ASCII characters, without spaces")]
     Key,
@@ -249,6 +278,33 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 }
             }
             () = sleep_until(wake_at) => {}
+        }
+    }
+}
+
+/// Runs one gateway for each of several domains until `shutdown` is ready, like [`run`].
+///
+/// # Errors
+/// Those of [`run`], and [`Error::DomainTwice`].
+pub async fn run_all(configs: Vec<Config>, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    for (nth, config) in configs.iter().enumerate() {
+        config.check()?;
+        if configs[..nth].iter().any(|other| other.domain.eq_ignore_ascii_case(&config.domain)) {
+            return Err(Error::DomainTwice(config.domain.clone()));
+        }
+    }
+    let mut gateways = JoinSet::new();
+    for config in configs {
+        gateways.spawn(run(config, std::future::pending()));
+    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            Some(ended) = gateways.join_next() => match ended {
+                Ok(ended) => ended?,
+                Err(error) => tracing::error!("a gateway's task failed: {error}"),
+            },
         }
     }
 }

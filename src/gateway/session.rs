@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Config,
+    Authority, Config,
     buffer::Buffer,
     clock::within,
     exchange::{self, Answered, Failure},
@@ -21,8 +21,9 @@ use super::{
     parking::Parked,
     pump::{self, Way},
     socket::{self, End},
+    targets,
 };
-use crate::http::{Dialect, Method, Refusal, RequestHead};
+use crate::http::{Dialect, HEADERS_MAX, Method, Parse, Refusal, RequestHead, request};
 
 /// Request body bytes that are read and thrown away to keep a connection after an error.
 const DRAIN_BYTES_MAX: usize = 256 * 1024;
@@ -36,11 +37,17 @@ pub(super) struct Session<'s> {
     config: &'s Config,
     relay: TcpStream,
     /// Kept from one request to the next.
-    target: Option<TcpStream>,
+    target: Option<Target>,
     from_relay: Buffer,
     from_target: Buffer,
     /// Whether a request has come.
     asked: bool,
+}
+
+/// A connection to a target.
+struct Target {
+    to: Authority,
+    stream: TcpStream,
 }
 
 /// What came of one request.
@@ -100,7 +107,7 @@ impl<'s> Session<'s> {
                         Err(error) => return Wake::Lost(error),
                     }
                 }
-                () = end_of(self.target.as_ref()) => self.target = None,
+                () = end_of(self.target.as_ref().map(|target| &target.stream)) => self.target = None,
                 () = parked.surplus() => return Wake::Surplus,
             }
         }
@@ -143,22 +150,29 @@ impl<'s> Session<'s> {
             return self.serve_tunnel(&head).await;
         }
         let line = Line::of(self.from_relay.filled());
+        let Some(to) = self.config.targets.of(targets::request_target(self.from_relay.filled())) else {
+            if let Some(line) = &line {
+                tracing::debug!("{}: no target for this path", line.request);
+            }
+            return self.answer_instead(&head, Trouble::NoTarget).await;
+        };
+        let head = self.readdress(head, to);
         loop {
-            let kept = self.target.take().filter(is_quiet);
+            let kept = self.target.take().filter(|target| target.to == *to && is_quiet(&target.stream));
             let reused = kept.is_some();
             let target = match kept {
                 Some(target) => Ok(target),
-                None => self.connect(exchange::gone(&self.relay, self.config.dialect)).await?,
+                None => self.connect(to, exchange::gone(&self.relay, self.config.dialect)).await?,
             };
             let target = match target {
                 Ok(target) => target,
-                Err(error) => return self.unreachable(&head, &error).await,
+                Err(error) => return self.unreachable(&head, to, &error).await,
             };
             let passed = exchange::pass(exchange::Exchange {
                 head: &head,
                 config: self.config,
                 relay: &self.relay,
-                target: &target,
+                target: &target.stream,
                 from_relay: &mut self.from_relay,
                 from_target: &mut self.from_target,
             })
@@ -176,12 +190,12 @@ impl<'s> Session<'s> {
     }
 
     /// Decides what becomes of both connections after an exchange.
-    async fn conclude(&mut self, head: &RequestHead, target: TcpStream, passed: exchange::Passed) -> io::Result<Then> {
+    async fn conclude(&mut self, head: &RequestHead, target: Target, passed: exchange::Passed) -> io::Result<Then> {
         if passed.whole_request && !exchange::has_body(head) {
             self.from_relay.consume(usize::from(head.len));
         }
         let then = match passed.response {
-            Ok(Answered::Switched) if passed.whole_request => return Ok(self.tunnel(target).await),
+            Ok(Answered::Switched) if passed.whole_request => return Ok(self.tunnel(target.stream).await),
             Ok(Answered::Whole { keep_relay, keep_target, .. }) if passed.whole_request => {
                 // Bytes behind a whole response belong to nobody.
                 if keep_target && self.from_target.is_empty() {
@@ -200,14 +214,12 @@ impl<'s> Session<'s> {
                 }
             }
             Err(Failure::Unanswered(what)) => {
-                let reason = format!("no usable response from the target {}: {what}", self.config.target);
+                let reason = format!("no usable response from the target {}: {what}", target.to);
                 self.config.status.answered_instead(reason);
                 self.give_up(head, target, Trouble::NoResponse, passed.whole_request).await?
             }
             Err(Failure::Late) => {
-                self.config
-                    .status
-                    .answered_instead(format!("the target {} did not answer in time", self.config.target));
+                self.config.status.answered_instead(format!("the target {} did not answer in time", target.to));
                 self.give_up(head, target, Trouble::Late, passed.whole_request).await?
             }
         };
@@ -218,7 +230,7 @@ impl<'s> Session<'s> {
     async fn give_up(
         &mut self,
         head: &RequestHead,
-        target: TcpStream,
+        target: Target,
         trouble: Trouble,
         whole_request: bool,
     ) -> io::Result<Then> {
@@ -228,15 +240,17 @@ impl<'s> Session<'s> {
         self.answer(head, trouble, keep).await
     }
 
-    /// Connects to the target.
+    /// Connects to a target.
     ///
     /// # Errors
     /// Inside, why that cannot be; outside, that the relay is gone: `gone` has said so.
-    async fn connect(&self, gone: impl Future<Output = io::Error>) -> io::Result<io::Result<TcpStream>> {
-        let Config { target, connect_timeout, idle_timeout, .. } = self.config;
+    async fn connect(&self, to: &Authority, gone: impl Future<Output = io::Error>) -> io::Result<io::Result<Target>> {
+        let Config { connect_timeout, idle_timeout, .. } = self.config;
         tokio::select! {
             biased;
-            connected = socket::connect(target, *connect_timeout, *idle_timeout) => Ok(connected),
+            connected = socket::connect(to, *connect_timeout, *idle_timeout) => {
+                Ok(connected.map(|stream| Target { to: to.clone(), stream }))
+            }
             error = gone => Err(error),
         }
     }
@@ -252,9 +266,12 @@ impl<'s> Session<'s> {
     }
 
     async fn serve_tunnel(&mut self, head: &RequestHead) -> io::Result<Then> {
-        let target = match self.connect(socket::failed(&self.relay)).await? {
-            Ok(target) => target,
-            Err(error) => return self.unreachable(head, &error).await,
+        let Some(to) = self.config.targets.of_tunnels() else {
+            return self.answer_instead(head, Trouble::NoTarget).await;
+        };
+        let target = match self.connect(to, socket::failed(&self.relay)).await? {
+            Ok(target) => target.stream,
+            Err(error) => return self.unreachable(head, to, &error).await,
         };
         self.from_relay.consume(usize::from(head.len));
         self.say(b"HTTP/1.1 200 OK\r\n\r\n").await?;
@@ -282,11 +299,30 @@ impl<'s> Session<'s> {
         Then::Close
     }
 
-    async fn unreachable(&mut self, head: &RequestHead, error: &io::Error) -> io::Result<Then> {
-        let reason = format!("cannot connect to the target {}: {error}", self.config.target);
-        self.config.status.answered_instead(reason);
+    async fn unreachable(&mut self, head: &RequestHead, to: &Authority, error: &io::Error) -> io::Result<Then> {
+        self.config.status.answered_instead(format!("cannot connect to the target {to}: {error}"));
+        self.answer_instead(head, Trouble::Unreachable).await
+    }
+
+    /// Answers a request that goes to no target.
+    async fn answer_instead(&mut self, head: &RequestHead, trouble: Trouble) -> io::Result<Then> {
         let keep = self.keeps(head) && within(self.config.idle_timeout, self.drain(head)).await?;
-        self.answer(head, Trouble::Unreachable, keep).await
+        self.answer(head, trouble, keep).await
+    }
+
+    /// Gives the request, whose head begins the buffer, the `Host` that its target wants.
+    fn readdress(&mut self, head: RequestHead, to: &Authority) -> RequestHead {
+        let len = usize::from(head.len);
+        let Some(host) = self.config.target_host.of(to) else { return head };
+        let own = targets::with_host(&self.from_relay.filled()[..len], &host);
+        match request::parse(&own, HEADERS_MAX) {
+            Ok(Parse::Complete(head)) => {
+                self.from_relay.replace(len, &own);
+                head
+            }
+            // Too long now. It goes as it came.
+            _ => head,
+        }
     }
 
     /// Whether the relay expects the connection to be kept after an answer with a length.
@@ -395,6 +431,7 @@ impl Line {
 /// What is wrong with the target.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
+    NoTarget,
     Unreachable,
     NoResponse,
     Late,
@@ -404,6 +441,7 @@ impl Trouble {
     /// Status and reason, what scripts match on, and what people read.
     fn text(self) -> (&'static str, &'static str, &'static str) {
         match self {
+            Trouble::NoTarget => ("404 Not Found", "no-target", "The gateway has no target for this path.\n"),
             Trouble::Unreachable => ("502 Bad Gateway", "target-unreachable", "The gateway cannot reach its target.\n"),
             Trouble::NoResponse => {
                 ("502 Bad Gateway", "target-no-response", "The gateway's target gave no usable response.\n")

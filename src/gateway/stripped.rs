@@ -1,39 +1,43 @@
-//! Responses of a target that is unaware of the path under which clients see it: where they lead to one of its paths, the
-//! part that the relay has stripped is put in front again.
-use super::Config;
+//! Responses of a target that is unaware of the path or the host under which clients see it: where they lead to one of
+//! its paths, the part that the relay has stripped is put in front again, and a host that only the target knows is left
+//! out.
+use super::{Config, TargetHost};
 
-/// What the relay has stripped from the paths of one request.
+/// What the target of one request does not know.
 pub(super) struct Stripped {
-    /// With a slash in front and none behind.
+    /// What was stripped from the path: with a slash in front and none behind, or empty.
     prefix: Vec<u8>,
-    /// The authority that the client asked, which the target may put in front of its paths.
+    /// The authority that the target was asked by, which it may put in front of its paths.
     host: Vec<u8>,
+    /// Whether that is another one than the client asked.
+    readdressed: bool,
 }
 
 impl Stripped {
-    /// As the relay says in a request's head; `None` if it has stripped nothing, or nothing like that was asked for.
+    /// As a request's head says that goes to the target; `None` if the target sees what the client sees.
     pub fn of(head: &[u8], config: &Config) -> Option<Stripped> {
-        if !config.strip_prefix {
+        let readdressed = config.target_host != TargetHost::Client;
+        let prefix = if config.strip_prefix { field(head, b"X-Forwarded-Prefix") } else { None };
+        let prefix = prefix.map(|prefix| prefix.strip_suffix(b"/").unwrap_or(prefix));
+        let prefix = prefix.filter(|prefix| prefix.starts_with(b"/")).unwrap_or_default();
+        if prefix.is_empty() && !readdressed {
             return None;
         }
-        let prefix = field(head, b"X-Forwarded-Prefix")?;
-        let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
         let host = field(head, b"Host").unwrap_or_default();
-        prefix.starts_with(b"/").then(|| Stripped { prefix: prefix.into(), host: host.into() })
+        Some(Stripped { prefix: prefix.into(), host: host.into(), readdressed })
     }
 
-    /// A response's head with `Location`, `Content-Location` and the paths of cookies (RFC 6265 §5.2.4) below the prefix;
-    /// `None` if all are there already.
+    /// A response's head with `Location`, `Content-Location` and the paths of cookies (RFC 6265 §5.2.4) below the prefix,
+    /// and without the target's own host; `None` if it needs no change.
     pub fn restore(&self, head: &[u8]) -> Option<Vec<u8>> {
         let mut restored = Vec::new();
         let mut done = 0;
         let mut line_at = 0;
         for line in head.split_inclusive(|&b| b == b'\n') {
-            if let Some(at) = self.path_in(line) {
-                let at = line_at + at;
-                restored.extend_from_slice(&head[done..at]);
-                restored.extend_from_slice(&self.prefix);
-                done = at;
+            if let Some((from, to, with)) = self.mend(line) {
+                restored.extend_from_slice(&head[done..line_at + from]);
+                restored.extend_from_slice(with);
+                done = line_at + to;
             }
             line_at += line.len();
         }
@@ -44,34 +48,39 @@ impl Stripped {
         Some(restored)
     }
 
-    /// Where in a field line a path of the target begins that lacks the prefix.
-    fn path_in(&self, line: &[u8]) -> Option<usize> {
+    /// The part of a field line that must be another, and what it must be.
+    fn mend(&self, line: &[u8]) -> Option<(usize, usize, &[u8])> {
         let colon = memchr::memchr(b':', line)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
-        let at = match () {
+        let (from, path_at) = match () {
             _ if name.eq_ignore_ascii_case(b"location") || name.eq_ignore_ascii_case(b"content-location") => {
                 self.path_of_reference(value)?
             }
-            _ if name.eq_ignore_ascii_case(b"set-cookie") => path_of_cookie(value)?,
+            _ if name.eq_ignore_ascii_case(b"set-cookie") => path_of_cookie(value).map(|at| (at, at))?,
             _ => return None,
         };
-        let path = &value[at..];
+        let path = &value[path_at..];
         let behind = path.strip_prefix(&*self.prefix);
         let has_prefix = behind.is_some_and(|rest| !matches!(rest.first(), Some(b) if !b"/?#; \t\r\n".contains(b)));
-        (path.starts_with(b"/") && !path.starts_with(b"//") && !has_prefix).then_some(colon + 1 + at)
+        let with = if has_prefix { &[] } else { &*self.prefix };
+        let is_path = path.starts_with(b"/") && !path.starts_with(b"//");
+        let changes = from < path_at || !with.is_empty();
+        (is_path && changes).then_some((colon + 1 + from, colon + 1 + path_at, with))
     }
 
-    /// Where the path of a reference begins, if it leads to the target itself.
-    fn path_of_reference(&self, value: &[u8]) -> Option<usize> {
+    /// Where the path of a reference begins, if it leads to the target itself, and from where on it must be replaced.
+    fn path_of_reference(&self, value: &[u8]) -> Option<(usize, usize)> {
         let start = value.iter().take_while(|&&b| b == b' ' || b == b'\t').count();
         for scheme in [&b"http://"[..], b"https://"] {
             let authority = start + scheme.len();
             if value.get(start..authority).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)) {
                 let path = authority + memchr::memchr(b'/', &value[authority..])?;
-                return value[authority..path].eq_ignore_ascii_case(&self.host).then_some(path);
+                let own = value[authority..path].eq_ignore_ascii_case(&self.host);
+                // A host that the client does not know is left out: a reference may be a path alone.
+                return own.then_some((if self.readdressed { start } else { path }, path));
             }
         }
-        Some(start)
+        Some((start, start))
     }
 }
 
@@ -102,7 +111,10 @@ mod tests {
     use super::*;
 
     fn restored(lines: &str) -> String {
-        let stripped = Stripped { prefix: b"/dev".to_vec(), host: b"relay:8080".to_vec() };
+        restored_by(&Stripped { prefix: b"/dev".to_vec(), host: b"relay:8080".to_vec(), readdressed: false }, lines)
+    }
+
+    fn restored_by(stripped: &Stripped, lines: &str) -> String {
         let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n");
         let whole = stripped.restore(head.as_bytes()).unwrap_or_else(|| head.clone().into_bytes());
         let whole = String::from_utf8(whole).unwrap();
@@ -128,6 +140,25 @@ mod tests {
             ),
         ] {
             assert_eq!(restored(target), client);
+        }
+    }
+
+    /// A host that only the target knows is left out, with a prefix and without.
+    #[test]
+    fn hosts_of_the_target_are_left_out() {
+        for (target, with_prefix, without) in [
+            ("Location: http://printer:631/a", "Location: /dev/a", "Location: /a"),
+            ("Location: https://Printer:631/dev/a", "Location: /dev/a", "Location: /dev/a"),
+            ("Location: /a", "Location: /dev/a", "Location: /a"),
+            ("Location: http://printer:631//a", "Location: http://printer:631//a", "Location: http://printer:631//a"),
+            ("Location: http://printer/a", "Location: http://printer/a", "Location: http://printer/a"),
+            ("Set-Cookie: a=b; Path=/", "Set-Cookie: a=b; Path=/dev/", "Set-Cookie: a=b; Path=/"),
+        ] {
+            for (prefix, client) in [("/dev", with_prefix), ("", without)] {
+                let host = b"printer:631".to_vec();
+                let stripped = Stripped { prefix: prefix.into(), host, readdressed: true };
+                assert_eq!(restored_by(&stripped, target), client);
+            }
         }
     }
 

@@ -8,10 +8,10 @@ use tokio::{
 };
 
 use super::{
-    Authority, Error,
+    Authority, Error, Proxies,
     buffer::Buffer,
     clock::{Clock, within},
-    head,
+    head, proxy,
     pump::{self, Patience, Way},
     registration, socket,
     status::{SUM_UP_EVERY, Status},
@@ -23,6 +23,8 @@ use crate::http::Method;
 pub struct Config {
     /// The relay.
     pub relay: Authority,
+    /// The way to it.
+    pub proxies: Proxies,
     /// The relay domain whose gateway's target is wanted.
     pub domain: String,
     /// The key that the relay wants from clients of the domain, if any.
@@ -44,6 +46,7 @@ impl Config {
     pub fn new(relay: Authority, domain: String) -> Config {
         Config {
             relay,
+            proxies: Proxies::default(),
             domain,
             key: None,
             connect_timeout: Duration::from_secs(10),
@@ -112,7 +115,8 @@ async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
     let Config { relay, domain, key, connect_timeout, response_timeout, .. } = config;
     registration::check(domain, key.as_deref())?;
     let unreachable = |error| TunnelError::Unreachable { relay: relay.clone(), error };
-    let mut stream = socket::connect(relay, *connect_timeout, config.idle_timeout).await.map_err(unreachable)?;
+    let connecting = proxy::connect(relay, &config.proxies, *connect_timeout, config.idle_timeout);
+    let mut stream = connecting.await.map_err(unreachable)?;
     let mut head = format!("CONNECT /{domain} HTTP/1.1\r\nHost: {relay}\r\n");
     if let Some(key) = key {
         head += &format!("Authorization: Bearer {key}\r\n");

@@ -94,3 +94,81 @@ async fn a_relay_url_with_tls_is_refused_with_a_reason() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("TLS to the relay is not supported yet"), "{error}");
 }
+
+/// One program serves several domains, each with its own target or the one for all.
+#[cfg(unix)]
+#[tokio::test]
+async fn several_domains_have_targets_of_their_own() {
+    use crate::wire::{GET, OK};
+    let (relay, camera, others) = (Host::start().await, Host::start().await, Host::start().await);
+    let url = format!("http://{}", relay.authority());
+    let (own, all) = (format!("Camera={}", camera.authority()), others.authority().to_string());
+    let domains = ["--domain", "camera", "--domain", "door", "--connections", "1"];
+    let args = [&["gateway", "--relay", &url, "--target", &own, "--target", &all][..], &domains].concat();
+    let mut child = ringback(&args);
+    let mut served = [false; 2];
+    while served != [true; 2] {
+        let mut way = relay.accept().await;
+        let registration = way.head().await;
+        way.say(crate::wire::ACCEPTED).await;
+        way.say(GET).await;
+        let is_camera = registration.starts_with("GET /camera ");
+        let target = if is_camera { &camera } else { &others };
+        let mut at_target = target.accept().await;
+        at_target.expect(GET).await;
+        at_target.say(OK).await;
+        way.expect(OK).await;
+        // A spare connection of the same domain may be the next to come.
+        served[usize::from(is_camera)] = true;
+    }
+    child.kill().unwrap();
+    output(child).await;
+}
+
+/// Targets and domains that do not fit together are refused by name, and so is what is no target, no host, no proxy.
+#[tokio::test]
+async fn targets_that_fit_no_domain_are_refused() {
+    for (more, code, words) in [
+        (&["--target", "b=localhost:1"][..], 1, "there is no --domain b"),
+        (&["--target", "a=localhost:1", "--domain", "b"], 1, "no --target for the domain b"),
+        (&["--target", "localhost:1", "--domain", "A"], 1, "\"A\" is given twice"),
+        (&["--target", "localhost:1", "--target", "localhost:2"], 1, "two targets for /"),
+        (&["--target", "/a b=localhost:1"], 1, "/a b"),
+        (&["--target", "a=localhost"], 2, "localhost"),
+        (&["--target", "localhost:1", "--target-host", "a b"], 2, "a b"),
+        (&["--target", "localhost:1", "--proxy", "socks5://proxy:1080"], 2, "SOCKS"),
+    ] {
+        let args = [&["gateway", "--relay", "http://127.0.0.1:9", "--domain", "a"][..], more].concat();
+        let output = output(ringback(&args)).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{more:?}: {error}");
+        assert!(error.contains(words), "{more:?}: {error}");
+    }
+}
+
+/// The environment's proxy is used, but not to reach this machine itself, or what NO_PROXY names.
+#[tokio::test]
+async fn the_environment_names_a_proxy() {
+    let proxy = Host::start().await;
+    let url = format!("http://{}", proxy.authority());
+    let tunnel = |relay: &str, no_proxy: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        command.args(["tunnel", "--relay", relay, "--domain", "d", "--stdio"]).env("https_proxy", &url);
+        for unset in ["HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "REQUEST_METHOD"] {
+            command.env_remove(unset);
+        }
+        command.env("no_proxy", no_proxy).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let child = tunnel("http://relay.invalid", "");
+    let mut way = proxy.accept().await;
+    assert!(way.head().await.starts_with("CONNECT relay.invalid:80 HTTP/1.1\r\n"));
+    way.say("HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    let error = output(child).await.stderr;
+    assert!(String::from_utf8_lossy(&error).contains("answered 403 to CONNECT relay.invalid:80"));
+    for (relay, no_proxy) in [("http://127.0.0.1:9", ""), ("http://relay.invalid", ".invalid")] {
+        let error = output(tunnel(relay, no_proxy)).await.stderr;
+        let error = String::from_utf8_lossy(&error);
+        assert!(error.contains("cannot connect to the relay") && !error.contains("proxy"), "{error}");
+    }
+}

@@ -9,5 +9,6 @@ mod exchanges;
 mod hung;
 mod registration;
 mod streams;
+mod targets;
 mod tunnels;
 mod wire;

@@ -92,7 +92,7 @@ fn start_relay(listen: SocketAddr) -> Result<(Relay, SocketAddr), String> {
 /// No port for the service, or a `domain` that cannot be registered.
 pub async fn run_gateway_side(relay: SocketAddr, domain: &str) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let target = listener.local_addr()?.into();
+    let target = gateway::Authority::from(listener.local_addr()?);
     let config =
         gateway::Config { strip_prefix: true, ..gateway::Config::new(relay.into(), domain.to_owned(), target) };
     tokio::select! {
