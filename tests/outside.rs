@@ -160,6 +160,27 @@ fn the_report_is_explained() {
     }
 }
 
+/// Each limit has a counter: what the README says that it is counted as is in the report, or is a refusal.
+#[test]
+fn each_limit_is_counted() {
+    let readme = read("README.md");
+    let section = readme.split("\n## Limits").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the limits");
+    let (report, refusals) = (read("src/cli/report.rs"), ringback::http::Refusal::ALL);
+    let mut limits = 0;
+    for row in section.lines().filter(|line| line.starts_with("| `--")) {
+        let counters = row.split(" | ").nth(2).unwrap().split(", ").map(|name| name.trim_matches('`'));
+        for counter in counters {
+            let counted = match counter.strip_prefix("refused-") {
+                Some(reason) => refusals.iter().any(|refusal| refusal.reason() == reason),
+                None => report.contains(&format!("(\"{counter}\", ")),
+            };
+            assert!(counted, "nothing counts {counter}: {row}");
+        }
+        limits += 1;
+    }
+    assert!(limits > 15, "{limits}");
+}
+
 /// Every dependency of the relay's manifest has its line of justification, and no other has.
 #[test]
 fn every_dependency_is_justified() {

@@ -1,5 +1,5 @@
 //! `ringback check`: can a relay run on this machine, and how well?
-use super::{console, failed};
+use super::{console, failed, values};
 use crate::{
     io::probe::{Check, Verdict, Wanted, available_cpus, checks},
     relay::Config,
@@ -18,6 +18,9 @@ pub struct Args {
     /// Buffers per core
     #[arg(long, value_name = "N", default_value_t = Config::default().buffers)]
     pub buffers: u16,
+    /// Bytes of each buffer
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::bytes)]
+    pub buffer_size: u64,
 }
 
 /// Prints the table.
@@ -26,7 +29,12 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(cores) => cores.len(),
         Err(error) => return failed(&error),
     };
-    let checks = checks(&Wanted { backlog: args.backlog, shards, buffers: args.buffers });
+    let checks = checks(&Wanted {
+        backlog: args.backlog,
+        shards,
+        buffers: args.buffers,
+        buffer_size: u32::try_from(args.buffer_size).unwrap_or(u32::MAX),
+    });
     console::print(&table(&checks));
     match checks.iter().any(|check| check.verdict == Verdict::Bad) {
         true => ExitCode::FAILURE,
@@ -56,7 +64,8 @@ fn table(checks: &[Check]) -> String {
 
 /// What `relay` says when it cannot start here: the failed checks, in the same words.
 pub(super) fn refusal(config: &Config) -> Option<String> {
-    let wanted = Wanted { backlog: config.backlog, shards: config.cores.len(), buffers: config.buffers };
+    let Config { backlog, buffers, buffer_size, .. } = *config;
+    let wanted = Wanted { backlog, shards: config.cores.len(), buffers, buffer_size };
     let bad: Vec<Check> = checks(&wanted).into_iter().filter(|check| check.verdict == Verdict::Bad).collect();
     (!bad.is_empty()).then(|| format!("this machine cannot run a relay:\n{}", table(&bad).trim_end()))
 }

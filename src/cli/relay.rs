@@ -313,7 +313,7 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
             relay.wait();
             handle.close();
         });
-        scope.spawn(move || watch_limit(relay, most, &ends));
+        scope.spawn(move || watch(relay, most, &ends));
         while let Some(asked) = signals.next() {
             match asked {
                 Asked::Report => console::say(&report::lines(relay)),
@@ -335,12 +335,15 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
 const LIMIT_LOOK: Duration = Duration::from_secs(1);
 const LIMIT_OVER: Duration = Duration::from_secs(10);
 
-/// Says when new connections begin to be refused for want of room, and when that is over.
-fn watch_limit(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
+/// Says when new connections begin to be refused for want of room, and when that is over; and that keys are not checked
+/// here, to whom it may surprise.
+fn watch(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
     let refused = || -> u64 {
         relay.counters().iter().map(|counters| counters.over_connections.value() + counters.accept_failed.value()).sum()
     };
     // The relay has been serving since before this began.
+    let unchecked = || -> u64 { relay.counters().iter().map(|counters| counters.keys_unchecked.value()).sum() };
+    let mut told = false;
     let (mut before, mut last) = (0, None::<Instant>);
     while ends.recv_timeout(LIMIT_LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
         let now = refused();
@@ -359,6 +362,13 @@ fn watch_limit(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
             ));
         }
         before = now;
+        if !told && unchecked() > 0 {
+            told = true;
+            console::say(
+                "ringback: a gateway has sent a key, but this relay asks for none: whoever reaches it can register any \
+                 domain; keep others away with --listen-gateways and a firewall\n",
+            );
+        }
     }
 }
 

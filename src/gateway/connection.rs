@@ -1,5 +1,9 @@
 //! The life of one relay connection: opened, registered, parked, in use, gone.
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
@@ -145,7 +149,15 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
                 let what = "the relay sent something behind its 204".to_owned();
                 return Err(Trouble::Answer(Answer::Unexpected(what)));
             }
-            Answer::Accepted => break,
+            Answer::Accepted { key_unchecked } => {
+                if key_unchecked && !place.shared.told_unchecked.swap(true, Relaxed) {
+                    tracing::warn!(
+                        "the relay asks for no keys: whoever reaches it can register {}, too, whatever --key says",
+                        config.domain
+                    );
+                }
+                break;
+            }
             other => return Err(Trouble::Answer(other)),
         }
     }

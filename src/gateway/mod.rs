@@ -36,7 +36,7 @@ pub mod tunnel;
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -226,6 +226,8 @@ struct Shared {
     changed: Notify,
     /// The connections that may be asked to close.
     parking: Parking,
+    /// Whether the user knows that the key is not checked.
+    told_unchecked: AtomicBool,
 }
 
 impl Shared {
@@ -261,6 +263,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         relay: Mutex::new(config.relay.clone()),
         changed: Notify::new(),
         parking: Parking::default(),
+        told_unchecked: AtomicBool::new(false),
         config,
     });
     let mut connections = JoinSet::new();

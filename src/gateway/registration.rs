@@ -54,7 +54,10 @@ pub(super) fn check(domain: &str, key: Option<&str>) -> Result<(), Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// 101: registered (`ptth`), or a client has arrived (classic).
-    Accepted,
+    Accepted {
+        /// A key was sent, and the relay says that it asks for none.
+        key_unchecked: bool,
+    },
     /// 204: nothing happened, register again on the same connection (classic only).
     AskAgain,
     /// 307: another node has the domain.
@@ -78,12 +81,13 @@ pub(super) fn answer(bytes: &[u8], head: Result<ResponseHead, NotAResponse>, dia
     let len = usize::from(head.len);
     let field = |name| field(&bytes[..len], name);
     let answer = match (head.status, dialect) {
-        (101, Dialect::Classic) => Answer::Accepted,
+        (101, Dialect::Classic) => Answer::Accepted { key_unchecked: false },
         (101, Dialect::Ptth) => match field("ALPN") {
             // A relay that leaves the header out can only mean the one protocol that was offered.
-            None => Answer::Accepted,
-            Some(protocol) if protocol.eq_ignore_ascii_case("http%2F1.1") => Answer::Accepted,
-            Some(other) => Answer::Unexpected(format!("the relay chose the protocol {other:?}, not http%2F1.1")),
+            Some(other) if !other.eq_ignore_ascii_case("http%2F1.1") => {
+                Answer::Unexpected(format!("the relay chose the protocol {other:?}, not http%2F1.1"))
+            }
+            _ => Answer::Accepted { key_unchecked: field("X-Relay-Key") == Some("unchecked") },
         },
         (204, Dialect::Classic) => Answer::AskAgain,
         (307, _) => match field("Location").map(authority::location) {
@@ -157,7 +161,7 @@ mod tests {
         let classic = |text: &str| read(text, Dialect::Classic).unwrap().0;
         assert_eq!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Classic), Some((Answer::AskAgain, 17)));
         let taken = "HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\nGET / HT";
-        assert_eq!(read(taken, Dialect::Classic), Some((Answer::Accepted, 57)));
+        assert_eq!(read(taken, Dialect::Classic), Some((Answer::Accepted { key_unchecked: false }, 57)));
         assert_eq!(read(&taken[..56], Dialect::Classic), None);
         let moved = "HTTP/1.1 307 \r\nLocation: http://10.0.0.2:8081/my-domain\r\n\r\n";
         assert_eq!(classic(moved), Answer::Moved(node));
@@ -174,8 +178,8 @@ mod tests {
                 format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: ptth\r\nConnection: upgrade\r\n{alpn}\r\n");
             read(&head, Dialect::Ptth).unwrap().0
         };
-        assert_eq!(ptth("ALPN: http%2F1.1\r\n"), Answer::Accepted);
-        assert_eq!(ptth(""), Answer::Accepted);
+        assert_eq!(ptth("ALPN: http%2F1.1\r\n"), Answer::Accepted { key_unchecked: false });
+        assert_eq!(ptth("X-Relay-Key: unchecked\r\n"), Answer::Accepted { key_unchecked: true });
         assert!(matches!(ptth("ALPN: h2\r\n"), Answer::Unexpected(_)));
         assert!(matches!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Ptth).unwrap().0, Answer::Unexpected(_)));
     }

@@ -15,6 +15,9 @@ pub const UNAUTHORIZED_401: &[u8] = b"HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\
 pub const PTTH_101: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n";
 
+/// The same for a gateway that has sent a key, from a relay that asks for none: the gateway can tell its user.
+pub const PTTH_101_UNCHECKED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\nX-Relay-Key: unchecked\r\n\r\n";
+
 // What sketches hard-wire.
 const _: () = assert!(CLASSIC_204.len() == 17 && CLASSIC_101.len() == 57);
 

@@ -52,13 +52,23 @@ pub struct Wanted {
     pub shards: usize,
     /// Buffers of each.
     pub buffers: u16,
+    /// Bytes of each of those.
+    pub buffer_size: u32,
 }
 
 /// Checks everything that `ringback relay` depends on.
 pub fn checks(wanted: &Wanted) -> Vec<Check> {
     let mut checks = vec![kernel()];
     checks.extend(rings());
-    checks.extend([open_files(), locked_memory(wanted), accept_queue(wanted.backlog), pipes(), ports(), cpus()]);
+    checks.extend([
+        open_files(),
+        locked_memory(wanted),
+        memory(wanted),
+        accept_queue(wanted.backlog),
+        pipes(),
+        ports(),
+        cpus(),
+    ]);
     checks
 }
 
@@ -201,6 +211,24 @@ fn locked_memory(wanted: &Wanted) -> Check {
                 needed >> 10
             ),
         ),
+    }
+}
+
+/// Buffers are memory once they are used, and all of them may be.
+fn memory(wanted: &Wanted) -> Check {
+    const NAME: &str = "memory";
+    let system = rustix::system::sysinfo();
+    let total = system.totalram as u64 * u64::from(system.mem_unit);
+    let needed = wanted.shards as u64 * u64::from(wanted.buffers) * u64::from(wanted.buffer_size);
+    let found = format!("{} MiB; {} MiB for the buffers of {} shards", total >> 20, needed >> 20, wanted.shards);
+    match needed {
+        needed if needed > total => {
+            Check::not(Verdict::Bad, NAME, found, "use fewer --buffers, a smaller --buffer-size or fewer --cores")
+        }
+        needed if needed > total / 2 => {
+            Check::not(Verdict::Poor, NAME, found, "leave more for sockets: the kernel holds what peers have not taken")
+        }
+        _ => Check::good(NAME, found),
     }
 }
 

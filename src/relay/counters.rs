@@ -25,6 +25,8 @@ pub struct Counters {
     pub accepted: Counter,
     /// Gateways registered (for classic ones: each POST).
     pub registered: Counter,
+    /// Registrations with a key, for which this relay does not ask.
+    pub keys_unchecked: Counter,
     /// Requests given to a gateway.
     pub requests: Counter,
     /// Requests sent again because their gateway went away without a response.
@@ -51,6 +53,14 @@ pub struct Counters {
     pub over_registration_rate: Counter,
     /// Registrations beyond the limit of their domain.
     pub over_domain: Counter,
+    /// Times that accepting paused.
+    pub accept_paused: Counter,
+    /// Connections closed because no head came, or none ended, in time.
+    pub idle: Counter,
+    /// Directions that were not spliced because no pipe was free.
+    pub no_pipe: Counter,
+    /// Responses refused because their heads were too long.
+    pub over_response_head: Counter,
     /// Exchanges ended because a body or tunnel made no progress.
     pub stalled: Counter,
     /// Exchanges ended because their client was slower than the minimum rate and others waited.
@@ -69,6 +79,7 @@ impl Default for Counters {
         Counters {
             accepted: Counter::default(),
             registered: Counter::default(),
+            keys_unchecked: Counter::default(),
             requests: Counter::default(),
             retried: Counter::default(),
             handed_over: Counter::default(),
@@ -82,6 +93,10 @@ impl Default for Counters {
             over_accept_rate: Counter::default(),
             over_registration_rate: Counter::default(),
             over_domain: Counter::default(),
+            accept_paused: Counter::default(),
+            idle: Counter::default(),
+            no_pipe: Counter::default(),
+            over_response_head: Counter::default(),
             stalled: Counter::default(),
             too_slow: Counter::default(),
             gone: Counter::default(),

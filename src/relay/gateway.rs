@@ -1,7 +1,7 @@
 //! Step of a waiting gateway, and the properties of the dialects that gateways speak.
 use super::{conn::Conn, desk::Desk};
 use crate::{
-    http::canned::{CLASSIC_204, PTTH_101},
+    http::canned::{CLASSIC_204, PTTH_101, PTTH_101_UNCHECKED},
     io::Calls,
 };
 
@@ -12,6 +12,8 @@ pub use crate::http::Dialect;
 pub struct DialectTraits {
     /// Sent at once when a gateway has registered.
     pub welcome: &'static [u8],
+    /// The same if it has sent a key that nobody asked for.
+    pub welcome_unchecked: &'static [u8],
     /// Sent to a parked gateway after the poll interval, upon which it registers again; none if it waits silently
     /// without limit.
     pub poll_again: Option<&'static [u8]>,
@@ -32,6 +34,7 @@ pub struct DialectTraits {
 
 static CLASSIC: DialectTraits = DialectTraits {
     welcome: b"",
+    welcome_unchecked: b"",
     poll_again: Some(CLASSIC_204),
     reused: false,
     rests: true,
@@ -43,6 +46,7 @@ static CLASSIC: DialectTraits = DialectTraits {
 
 static PTTH: DialectTraits = DialectTraits {
     welcome: PTTH_101,
+    welcome_unchecked: PTTH_101_UNCHECKED,
     poll_again: None,
     reused: true,
     rests: false,

@@ -96,10 +96,19 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         conn.tries = 0;
         // From here on it is a gateway, whatever happens.
         conn.role = Role::Gateway(dialect, Gateway::Joined);
-        if !self.say(slot, dialect.traits().welcome, budget) {
+        let traits = dialect.traits();
+        let welcome = match registration.authorization {
+            // There are no keys here.
+            Some(_) => {
+                self.counters.keys_unchecked.bump();
+                traits.welcome_unchecked
+            }
+            None => traits.welcome,
+        };
+        if !self.say(slot, welcome, budget) {
             return self.close(slot);
         }
-        if first && self.config.early_204 && dialect.traits().poll_again.is_some() {
+        if first && self.config.early_204 && traits.poll_again.is_some() {
             return self.ask_again(slot, dialect, budget);
         }
         self.release_gateway(slot, dialect, budget);

@@ -90,6 +90,20 @@ fn no_room_for_connections() {
     assert_eq!(relay.complaints().matches("further ones").count(), 1);
 }
 
+/// Buffers for which no machine has the memory are refused as what they are, by `check` in the same words.
+#[test]
+fn more_buffers_than_memory() {
+    for command in [&["check"][..], &["relay", "--listen", "127.0.0.1:0"]] {
+        let _watchdog = Watchdog::watch();
+        let buffers = ["--cores", "1", "--buffers", "32768", "--buffer-size", "16M"];
+        let output = ringback(&[command, &buffers].concat()).output().expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("524288 MiB for the buffers of 1 shards") && said.contains("fewer --buffers"), "{said}");
+    }
+}
+
 /// A relay that may not lock enough memory says how much it needs, and `check` says the same.
 #[test]
 fn too_little_locked_memory() {

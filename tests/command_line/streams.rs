@@ -183,6 +183,23 @@ fn a_hangup_ends_a_proxy_command() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// A key that the relay does not ask for protects nothing: gateway and relay both say so, once.
+#[test]
+fn a_key_that_nobody_asks_for_is_told() {
+    let _watchdog = Watchdog::watch();
+    let relay = Process::relay(&[]);
+    let mut child = gateway(&relay, &target(), &["--key", "s3cret", "--connections", "8"]).spawn().unwrap();
+    let mut complaints = child.stderr.take().unwrap();
+    lines_until(&mut complaints, "the relay asks for no keys");
+    relay.await_complaint("this relay asks for none");
+    is_served(&relay, "/dev/");
+    signal(&child, Signal::USR1);
+    let lines = lines_until(&mut complaints, "gateway of dev: ");
+    assert!(lines <= 2, "{lines} lines");
+    ends(child);
+    assert_eq!(relay.complaints().matches("asks for none").count(), 1);
+}
+
 /// However many clients ask for a target that is not there, the gateway's log gets a line or two.
 #[test]
 fn clients_cannot_fill_the_log() {

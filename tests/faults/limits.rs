@@ -97,3 +97,45 @@ fn number(report: &str, name: &str) -> usize {
     let (_, rest) = report.split_once(name).expect("it is reported");
     rest.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
 }
+
+/// Limits that refuse nobody in words are counted, too: silence, long response heads, missing pipes, pauses.
+#[test]
+fn silent_limits_are_counted() {
+    let soon = std::time::Duration::from_millis(50);
+    let server = Server::start(Config {
+        head_timeout: soon,
+        max_response_head_bytes: 1000,
+        max_response_headers: 10,
+        pipes: 0,
+        max_accepts_per_second: 20,
+        ..config()
+    });
+    let counted = |counter: fn(&ringback::relay::counters::Counters) -> u64| server.count(counter);
+    server.connect().expect_end();
+    assert_eq!(counted(|counters| counters.idle.value()), 1);
+    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(1000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n", "A: b\r\n".repeat(10));
+    for (answer, nth) in [(long, 1), (many, 2)] {
+        let mut gateway = server.ptth("dev");
+        let mut client = server.client(get("/dev/") + "\r\n");
+        gateway.head();
+        gateway.send(answer);
+        assert!(client.head().starts_with("HTTP/1.1 502 "));
+        assert_eq!(counted(|counters| counters.over_response_head.value()), nth);
+    }
+    let mut gateway = server.ptth("dev");
+    let mut client = server.client(get("/dev/") + "\r\n");
+    gateway.head();
+    let (mut sends, body) = (gateway.split(), vec![b'x'; 1 << 20]);
+    let expected = body.clone();
+    let sending = thread::spawn(move || {
+        sends.send("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n");
+        sends.send(body);
+    });
+    client.head();
+    client.expect(expected);
+    sending.join().unwrap();
+    assert!(counted(|counters| counters.no_pipe.value()) > 0);
+    let _burst: Vec<_> = (0..50).map(|_| server.try_connect()).collect();
+    eventually("accepting pauses", || counted(|counters| counters.accept_paused.value()) > 0);
+}

@@ -99,8 +99,16 @@ pub(super) fn read<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut 
             }
             Err(_) => Read::Failed(bad(x)),
         },
-        _ => Read::Failed(bad(x)),
+        Ok(_) => over_limit(x, desk),
+        Err(NotAResponse::Bad(wrong)) if wrong == Refusal::TooManyHeaders.wrong() => over_limit(x, desk),
+        Err(_) => Read::Failed(bad(x)),
     }
+}
+
+/// The head is longer than it may be.
+fn over_limit<C>(x: &Exchange, desk: &Desk<'_, C>) -> Read {
+    desk.counters.over_response_head.bump();
+    Read::Failed(bad(x))
 }
 
 /// Passes on a repaired response, with a head of ours; both connections end with it. `before` bytes of it were taken

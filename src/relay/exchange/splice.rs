@@ -67,6 +67,7 @@ pub(super) fn advance<C: Calls>(
         flow.pipe = desk.calls.pipe();
     }
     if flow.pipe.is_none() {
+        desk.counters.no_pipe.bump();
         flow.stop_splicing(source, desk);
         return Ok(());
     }

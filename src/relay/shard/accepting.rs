@@ -78,6 +78,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         if self.accept_pauses.iter().any(|pause| pause.listener == listener) {
             return;
         }
+        self.tables.counters.accept_paused.bump();
         self.tables.engine.pause_accepting(listener);
         self.accept_pauses.push(AcceptPause { listener, until: self.tables.in_ticks(span) });
     }

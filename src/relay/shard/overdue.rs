@@ -76,9 +76,15 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let conn = &self.tables.conns[slot];
         match (conn.role, conn.exchange.some()) {
             (Role::Client(Client::Busy), Some(id)) => self.exchange_overdue(slot, id, budget),
-            (Role::Client(Client::Idle), Some(id)) => self.tables.abort(id, false),
+            (Role::Client(Client::Idle), Some(id)) => {
+                self.tables.counters.idle.bump();
+                self.tables.abort(id, false);
+            }
             (Role::Gateway(dialect, Gateway::Parked), _) => self.tables.ask_again(slot, dialect, budget),
-            (Role::Client(Client::Idle | Client::Fresh), _) => self.tables.close(slot),
+            (Role::Client(Client::Idle | Client::Fresh), _) => {
+                self.tables.counters.idle.bump();
+                self.tables.close(slot);
+            }
             (Role::Lingering, _) => self.tables.linger_on(slot),
             // Its new shard must learn that its time is up.
             (Role::Client(Client::Leaving), _) => self.tables.conns[slot].deadline = after(self.tables.tick, 1),
