@@ -3,6 +3,7 @@ use super::{Buf, Calls, Half, Pipe, Received, SEND_PARTS_MAX, Socket, Spliced, p
 use rustix::{
     fd::{BorrowedFd, FromRawFd, OwnedFd},
     io::Errno,
+    ioctl,
     net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt},
 };
 use std::{io, net::SocketAddr, time::Duration};
@@ -10,6 +11,9 @@ use std::{io, net::SocketAddr, time::Duration};
 /// Scattered bytes up to this many are gathered here and sent as one piece: cheaper than what the kernel does with
 /// a list.
 const GATHER_BYTES: usize = 1024;
+
+/// Asks for the bytes that a socket has sent and that were not acknowledged (TIOCOUTQ; SIOCOUTQ in tcp(7)).
+const SIOCOUTQ: ioctl::Opcode = 0x5411;
 
 /// A shard's buffers and pipes, and the calls that use them.
 pub struct Kernel {
@@ -60,6 +64,13 @@ impl Calls for Kernel {
             }
         };
         peeked == Err(Errno::AGAIN)
+    }
+
+    fn unsent(&self, socket: &Socket) -> u32 {
+        // SAFETY: SIOCOUTQ (TIOCOUTQ, tcp(7)) writes one int.
+        let query = unsafe { ioctl::Getter::<SIOCOUTQ, i32>::new() };
+        // SAFETY: it does nothing else.
+        unsafe { ioctl::ioctl(borrow(socket), query) }.map_or(0, |bytes| bytes.max(0) as u32)
     }
 
     fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {

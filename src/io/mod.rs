@@ -229,6 +229,10 @@ pub trait Calls {
     /// The connection cannot send any more.
     fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize>;
 
+    /// Bytes that were sent and that the peer has not acknowledged. The kernel says that there is room for more only when
+    /// a third of its buffer is free; this says before that whether the peer takes anything.
+    fn unsent(&self, socket: &Socket) -> u32;
+
     /// Sends what `more` has held back.
     fn push(&self, socket: &Socket);
 

@@ -245,6 +245,15 @@ impl<M> Calls for SimCalls<M> {
         silent
     }
 
+    fn unsent(&self, fd: &Socket) -> u32 {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "ask");
+        state.touched(self.number, conn);
+        let unsent = state.conns[conn].unsent(End::Near);
+        state.called(self.number, conn, 0);
+        unsent as u32
+    }
+
     fn send(&self, fd: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
         let state = &mut *self.world.0.borrow_mut();
         let conn = state.behind(fd, "send");

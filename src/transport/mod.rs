@@ -47,6 +47,13 @@ impl Transport {
         }
     }
 
+    /// Bytes that were sent and that the peer has not acknowledged.
+    pub fn unsent(&self, calls: &impl Calls) -> u32 {
+        match self {
+            Transport::Plain(socket) => calls.unsent(socket),
+        }
+    }
+
     /// Sends what `more` has held back.
     pub fn push(&mut self, calls: &impl Calls) {
         match self {

@@ -8,10 +8,14 @@ use std::{
 
 /// A client that moves nothing for a twentieth of a second is too slow, and nothing else ends it.
 fn with(config: Config, min_rate: u32) -> Server {
+    with_grace(config, min_rate, Duration::from_millis(50))
+}
+
+fn with_grace(config: Config, min_rate: u32, min_rate_after: Duration) -> Server {
     let forever = Duration::from_secs(3600);
     Server::start(Config {
         min_rate,
-        min_rate_after: Duration::from_millis(50),
+        min_rate_after,
         client_wait: forever,
         session_idle: forever,
         response_timeout: forever,
@@ -110,6 +114,33 @@ fn slow_readers_yield_to_those_that_wait() {
         let (_, reset) = slow.until_gone();
         assert!(reset);
     }
+}
+
+/// A client that takes its response in portions, too small for the kernel to say that there is room for more, is not slow.
+#[test]
+fn readers_in_portions_are_not_slow() {
+    const BODY: usize = 30_000_000;
+    let clock = with(config(), 500);
+    // Many times as long as the clock takes for one portion.
+    let server = with_grace(config(), 500, Duration::from_secs(1));
+    let mut gateway = server.gateway(Dialect::Ptth, "dev");
+    let mut client = server.client(get("/dev/") + "\r\n");
+    gateway.head();
+    let mut sends = gateway.split();
+    let sending = std::thread::spawn(move || {
+        sends.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n"));
+        sends.send(vec![b'x'; BODY]);
+    });
+    client.head();
+    let _waits = server.client(get("/dev/other") + "\r\n");
+    let mut taken = 0;
+    for _ in 0..30 {
+        be_too_slow_for(&clock);
+        taken += client.take(64 << 10).len();
+    }
+    assert!(client.take(BODY - taken).iter().all(|&byte| byte == b'x'));
+    sending.join().unwrap();
+    gateway.head();
 }
 
 /// A slow client that nobody needs to yield to is left alone, and so is a fast one whose gateway is slow.

@@ -158,6 +158,11 @@ impl Conn {
         }
     }
 
+    /// Bytes that `end` has sent and the other has not taken.
+    pub(super) fn unsent(&self, end: End) -> usize {
+        self.flows[end.other() as usize].len()
+    }
+
     /// Sends bytes for which there is room. Returns when something comes of it.
     pub(super) fn put(&mut self, end: End, now: Millis, stall: Millis, bytes: &[u8], cork: Option<Cork>) -> Millis {
         let at = now + self.latency + stall;

@@ -48,6 +48,11 @@ impl Flow {
         self.fin_arrived |= self.fin.is_some_and(|at| at <= now);
     }
 
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// How many more bytes fit.
     pub(super) fn room(&self) -> usize {
         self.capacity - self.bytes.len().min(self.capacity)

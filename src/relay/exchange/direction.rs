@@ -22,7 +22,7 @@ pub struct Flow {
     /// Bytes of our own that go before those: heads that did not fit the socket at once.
     pub out: Held,
     /// How much of `out` is sent.
-    pub out_sent: usize,
+    pub out_sent: u32,
     /// The pipe, while splicing.
     pub pipe: Option<Pipe>,
     /// Bytes in the pipe.
@@ -118,7 +118,7 @@ impl Flow {
     pub fn fault(&self) -> Option<&'static str> {
         match () {
             _ if self.piped > 0 && self.pipe.is_none() => Some("bytes are in a pipe that is not held"),
-            _ if self.out_sent > self.out.len() => Some("more was sent than there was"),
+            _ if self.out_sent as usize > self.out.len() => Some("more was sent than there was"),
             _ if self.dead && !self.is_flushed() => Some("something is under way to where nothing is taken"),
             _ if self.blocked && self.is_flushed() => Some("it waits for room with nothing to send"),
             _ => None,

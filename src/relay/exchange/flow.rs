@@ -85,11 +85,11 @@ impl Flow {
 
     /// Sends bytes of our own, whatever the budget: they are few, and nothing else can go before them.
     fn send_out<C: Calls>(&mut self, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<(), Stop> {
-        let rest = &self.out[self.out_sent..];
+        let rest = &self.out[self.out_sent as usize..];
         let whole = rest.len();
         let sent = sink.transport().send(desk.calls, &[IoSlice::new(rest)], false).map_err(|_| Stop::Refused)?;
         self.corked = false;
-        self.out_sent += sent;
+        self.out_sent += sent as u32;
         self.moved += sent as u32;
         desk.budget.spend(sent);
         if sent < whole {

@@ -153,6 +153,9 @@ fn keep_pace<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) 
 
 fn fall_behind<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> Option<Outcome> {
     x.pace.set_held_up(true, desk.tick);
+    if x.pace.ticks_left(desk.config.min_rate, desk.times.min_rate_after) == 0 {
+        has_drained(x, client, desk);
+    }
     let left = x.pace.ticks_left(desk.config.min_rate, desk.times.min_rate_after);
     if left > 0 {
         client.deadline = earlier(x.idle_at, after(desk.tick, left));
@@ -167,6 +170,20 @@ fn fall_behind<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>
         Phase::Asked if x.down.is_flushed() => Outcome::Refuse(Refusal::RequestTooSlow),
         _ => Outcome::Abort,
     })
+}
+
+/// Whether a client that has no room for more has taken some of what was sent since that was last looked at. That is
+/// progress, too.
+pub fn has_drained<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> bool {
+    if !x.down.blocked || !x.pace.is_held_up() {
+        return false;
+    }
+    let unsent = client.transport().unsent(&*desk.calls);
+    let drained = x.pace.look(unsent, desk.config.min_rate, desk.times.min_rate_after);
+    if drained {
+        x.touch(client, desk);
+    }
+    drained
 }
 
 /// The outcome that follows from either side's end, or the response's.

@@ -8,12 +8,24 @@ use crate::{
 };
 
 /// How far a client has fallen behind the minimum rate.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Bytes that should have moved and have not.
     behind: u32,
     /// While the client holds its gateway up, the tick up to which that was counted; otherwise 0.
     counted: u32,
+    /// Bytes of the response that the client's kernel had not acknowledged when they were last looked at, or [`UNKNOWN`]
+    /// if others were sent since.
+    unsent: u32,
+}
+
+/// A [`Pace::unsent`] that has not been looked at.
+const UNKNOWN: u32 = u32::MAX;
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { behind: 0, counted: 0, unsent: UNKNOWN }
+    }
 }
 
 impl Pace {
@@ -42,6 +54,24 @@ impl Pace {
     #[inline]
     pub fn count_bytes(&mut self, moved: u32) {
         self.behind = self.behind.saturating_sub(moved);
+        self.unsent = UNKNOWN;
+    }
+
+    /// Looks at how many bytes the client's kernel has not acknowledged: fewer than before have moved, too. The first look
+    /// only tells where to count from, and gives as much time as that takes. Whether any have moved.
+    pub fn look(&mut self, unsent: u32, rate: u32, granted: u32) -> bool {
+        match std::mem::replace(&mut self.unsent, unsent) {
+            UNKNOWN => {
+                let due = u64::from(rate) * TICK_MILLIS * u64::from(granted) / 1000;
+                self.behind = self.behind.min(u32::try_from(due / 4 * 3).unwrap_or(u32::MAX));
+                false
+            }
+            before => {
+                let moved = before.saturating_sub(unsent);
+                self.behind = self.behind.saturating_sub(moved);
+                moved > 0
+            }
+        }
     }
 
     /// In how many ticks, if nothing moves, it will have fallen behind by what is due in `granted` ticks; 0 if it has.
@@ -76,6 +106,29 @@ mod tests {
         assert_eq!(slow_after(0), Some(granted));
         assert_eq!(slow_after(8), Some(2 * granted));
         assert_eq!(slow_after(32), None);
+    }
+
+    /// A client whose kernel acknowledges bytes is not slow although there is no room for more yet; one whose kernel does
+    /// not gets a quarter more time.
+    #[test]
+    fn what_is_acknowledged_has_moved() {
+        let granted = ticks(Duration::from_secs(20));
+        for (rate, slow) in [(2000, false), (1000, false), (100, true), (0, true)] {
+            let (mut pace, mut unsent) = (Pace::default(), 10_000_000);
+            pace.set_held_up(true, 1);
+            let mut at = 1;
+            let slow_at = (0..20).find_map(|_| {
+                let wait = pace.ticks_left(1000, granted);
+                at += wait;
+                unsent -= u64::from(wait) * TICK_MILLIS * rate / 1000;
+                pace.count_time(at, 1000);
+                assert_eq!(pace.ticks_left(1000, granted), 0);
+                pace.look(unsent as u32, 1000, granted);
+                (pace.ticks_left(1000, granted) == 0).then_some(at - 1)
+            });
+            assert_eq!(slow_at.is_some(), slow, "{rate}");
+            assert!(rate > 0 || slow_at == Some(granted + granted.div_ceil(4)), "{slow_at:?}");
+        }
     }
 
     /// Time in which the gateway holds up its client is not counted.

@@ -5,8 +5,9 @@ use crate::{
     http::{Method, Refusal},
     io::{Calls, Engine},
     relay::{
-        conn::{Arms, Client, Flags, Gateway, Role, watch},
-        exchange::{ExchangeId, Phase},
+        conn::{Arms, Client, Conn, Flags, Gateway, Role, watch},
+        desk::Desk,
+        exchange::{self, Exchange, ExchangeId, Phase},
         message::Message,
         ready::{Budget, Lane},
         tables::{End, Tables},
@@ -95,7 +96,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     /// An exchange's time is up.
     fn exchange_overdue(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) {
         let x = &self.tables.exchanges[id];
-        match x.phase {
+        let phase = x.phase;
+        match phase {
             Phase::Reading => self.tables.answer(slot, Refusal::HeadTimeout, false, false, budget),
             Phase::Waiting => self.tables.waited_in_vain(id, None, budget),
             // Only its client is too slow, which the step finds out.
@@ -108,7 +110,13 @@ impl<E: Engine<Mail = Message>> Shard<E> {
                 self.tables.answer(slot, Refusal::GatewayTimeout, false, head_only, budget);
             }
             Phase::Asked | Phase::Answering | Phase::Tunnel => {
-                let reset = x.phase == Phase::Answering;
+                let drained = |x: &mut Exchange, client: &mut Conn, _: &mut Conn, desk: &mut Desk<'_, E::Calls>| {
+                    exchange::has_drained(x, client, desk)
+                };
+                if self.tables.with_exchange(id, budget, drained) {
+                    return;
+                }
+                let reset = phase == Phase::Answering;
                 self.tables.counters.stalled.bump();
                 self.tables.abort(id, reset);
             }

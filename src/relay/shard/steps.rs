@@ -277,12 +277,12 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let tables = &mut self.tables;
         let conn = &mut tables.conns[slot];
         let x = &mut tables.exchanges[id];
-        let rest = &x.down.out[x.down.out_sent..];
+        let rest = &x.down.out[x.down.out_sent as usize..];
         let sent = conn.transport().send(tables.engine.calls(), &[io::IoSlice::new(rest)], false);
         budget.spend(rest.len());
         match sent {
             Ok(sent) if sent < rest.len() => {
-                x.down.out_sent += sent;
+                x.down.out_sent += sent as u32;
                 if sent > 0 {
                     conn.deadline = after(tables.tick, tables.times.session_idle);
                 }
