@@ -34,6 +34,9 @@ struct Place {
     released: bool,
 }
 
+/// How long the relay lingers over a silent peer.
+const LINGER: Millis = 5000;
+
 /// A response being received.
 struct Reply {
     head: Head,
@@ -76,6 +79,8 @@ struct Live {
     wait_until: Millis,
     /// How often it falls asleep over a response, each time for less than the relay's patience.
     naps: usize,
+    /// Whether it has slept for longer than the relay lingers.
+    slept: bool,
 }
 
 pub struct Client {
@@ -192,6 +197,7 @@ impl Client {
             replied_at: 0,
             continue_at: None,
             wait_until: 0,
+            slept: false,
             naps: if self.random.chance(20) { self.random.between(2, 5) } else { 0 },
         });
         world.note(|| self.describe());
@@ -267,12 +273,15 @@ impl Client {
                 live.heard += count;
                 if live.naps > 0 && live.reply.is_some() {
                     live.naps -= 1;
+                    live.slept = true;
                     live.wait_until = world.now() + self.random.between(25_000, 45_000) as Millis;
                     world.wake_at(live.wait_until);
                 } else if self.random.chance(8) {
                     // Now and then for as long as many a phone is in a tunnel.
                     let pause = if self.random.chance(100) { 40_000 } else { 1500 };
-                    live.wait_until = world.now() + self.random.below(pause) as Millis;
+                    let pause = self.random.below(pause) as Millis;
+                    live.slept |= pause > LINGER;
+                    live.wait_until = world.now() + pause;
                     world.wake_at(live.wait_until);
                 }
                 self.read(world, ledger);
@@ -521,7 +530,9 @@ impl Client {
         // What is sent behind a request that is answered by something else than HTTP makes the gateway reset; what is sent
         // behind the last answer, the relay.
         let more_sent = (live.raw.is_some() || live.closing) && live.places[live.at + 1].start < live.sent;
-        if needed && (!whole || reset && !more_sent && !late) {
+        // The relay has lingered as long as it does, and the reset takes what the client has not read.
+        let overslept = reset && more_sent && live.slept;
+        if needed && !overslept && (!whole || reset && !more_sent && !late) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()
