@@ -208,24 +208,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         false
     }
 
-    /// A client waits for a domain: the gateway that has rested longest is taken from its silent client, so that the
-    /// device registers again for the one that waits. A client that only keeps its connection must not lock out others.
-    fn end_a_rest(&mut self, domain: u32) {
-        let Some(gateway) = self.park[domain].resting.first() else { return };
-        let Some(id) = self.conns[gateway].exchange.some() else { return };
-        match self.exchanges[id].phase {
-            Phase::Resting => self.end_exchange(id),
-            _ => self.drop_gateway(id),
-        }
-    }
-
     /// Another shard's clients wait for a domain.
     pub fn wanted(&mut self, from: usize, domain: DomainName) {
         let Some(here) = self.park.find(domain.hash, &domain.name) else { return };
         if self.park[here].parked.is_empty() {
             // The device comes back, to whichever shard, and is offered from there.
-            self.end_a_rest(here);
-            self.recall_doubtful(here);
+            self.take_back(here);
         } else {
             self.offer(from, here, domain);
         }
@@ -249,6 +237,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     pub fn release_gateway(&mut self, gateway: u32, dialect: Dialect, budget: &mut Budget) {
         self.park_gateway(gateway, dialect);
         let domain = self.conns[gateway].domain;
+        self.has_come(domain);
         if self.park[domain].waiting.is_empty() {
             if let Some((shard, name)) = self.wanted_elsewhere(domain) {
                 self.offer(shard, domain, name);
@@ -312,8 +301,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         conn.deadline = if begun { conn.deadline } else { give_up };
         let before_others = conn.tries > 0;
         let alone = self.start_waiting(slot, domain, before_others);
-        self.end_a_rest(domain);
-        self.recall_doubtful(domain);
+        self.take_back(domain);
         if alone {
             self.ask_elsewhere(domain);
         }

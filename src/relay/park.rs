@@ -64,8 +64,9 @@ pub struct Domain {
     pub parked: List,
     /// Waiting clients, the longest waiting first.
     pub waiting: List,
-    /// Classic gateways between two requests of the client that they are joined with, the longest resting first.
-    pub resting: List,
+    /// Gateways that may be taken back from the clients that they are joined with, if others wait: classic ones that rest
+    /// between two requests, and those whose clients may have gone or are too slow. The longest first.
+    pub in_doubt: List,
     presence: Presence,
 }
 
@@ -165,6 +166,12 @@ impl List {
         self.first = slot;
     }
 
+    /// Whether it has more than `n` members.
+    pub fn is_longer_than(&self, n: usize, conns: &Conns) -> bool {
+        let behind = |&slot: &u32| (conns[slot].next != NONE).then_some(conns[slot].next);
+        std::iter::successors(self.first(), behind).nth(n).is_some()
+    }
+
     /// Takes a connection out, wherever it is.
     pub fn unlink(&mut self, conns: &mut Conns, slot: u32) {
         let (prev, next) = (conns[slot].prev, conns[slot].next);
@@ -210,7 +217,7 @@ impl Park {
             hash,
             parked: List::default(),
             waiting: List::default(),
-            resting: List::default(),
+            in_doubt: List::default(),
             presence: Presence::Never,
         };
         let id = match self.vacant.pop() {

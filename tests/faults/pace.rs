@@ -90,6 +90,74 @@ fn slow_bodies_yield_across_shards() {
     }
 }
 
+/// One client that waits takes one gateway from slow clients, not all that they have; and not one that is another domain's,
+/// however many slow clients that has.
+#[test]
+fn one_yields_to_one() {
+    const SLOW: usize = 10;
+    for dialect in BOTH {
+        let server = with(config(), 500);
+        let _elsewhere: Vec<_> = (0..100).map(|_| sends_half(&server, dialect, "elsewhere")).collect();
+        let mut slow: Vec<_> = (0..SLOW).map(|_| sends_half(&server, dialect, "dev")).collect();
+        be_too_slow_for(&server);
+        let before = too_slow(&server);
+        let mut other = server.client(get("/dev/other") + "\r\n");
+        eventually("one yields", || too_slow(&server) > before);
+        let mut gateway = server.gateway(dialect, "dev");
+        if dialect == Dialect::Classic {
+            gateway.expect(CLASSIC_101);
+        }
+        gateway.head();
+        gateway.send(ok("second"));
+        other.expect(ok("second"));
+        be_too_slow_for(&server);
+        assert_eq!(too_slow(&server), before + 2, "and the clock's one");
+        let mut whole = 0;
+        for (client, gateway) in &mut slow {
+            if gateway.is_over() {
+                continue;
+            }
+            client.send("world");
+            gateway.expect("world");
+            gateway.send(ok("whole"));
+            assert!(client.head().starts_with("HTTP/1.1 200 "));
+            whole += 1;
+        }
+        assert_eq!(whole, SLOW - 1);
+    }
+}
+
+/// A client that waits for a 100 before it sends its body is not slow, but it may be behind that; a client whose response
+/// has begun is, if its gateway still waits for its body.
+#[test]
+fn who_holds_up_whom() {
+    for dialect in BOTH {
+        let server = with(config(), 500);
+        let mut gateway = server.gateway(dialect, "dev");
+        let head = "POST /dev/ HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+        let mut client = server.client(head);
+        if dialect == Dialect::Classic {
+            gateway.expect(CLASSIC_101);
+        }
+        gateway.head();
+        let _waits = server.client(get("/dev/other") + "\r\n");
+        be_too_slow_for(&server);
+        gateway.send("HTTP/1.1 100 Continue\r\n\r\n");
+        client.expect("HTTP/1.1 100 Continue\r\n\r\n");
+        client.expect(Refusal::RequestTooSlow.closing());
+
+        let server = with(config(), 500);
+        let (mut client, mut gateway) = sends_half(&server, dialect, "dev");
+        gateway.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        client.expect("hello");
+        let _waits = server.client(get("/dev/other") + "\r\n");
+        let (_, reset) = client.until_gone();
+        assert!(reset);
+        gateway.expect_gone();
+    }
+}
+
 /// A client that takes nothing of its response is reset, so that it does not take what it has for the whole.
 #[test]
 fn slow_readers_yield_to_those_that_wait() {

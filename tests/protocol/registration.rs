@@ -172,15 +172,19 @@ fn too_fast_registrations_get_429() {
 #[test]
 fn a_ptth_gateway_gets_101_at_once() {
     let server = Server::start(config());
-    for registration in [
-        "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: h2, http%2F1.1\r\n\r\n",
-        "POST /dev HTTP/1.1\r\nALPN: HTTP%2f1.1, http%2f1.1\r\nupgrade: PTTH\r\nCONNECTION: Upgrade\r\nHost: relay\r\n\r\n",
-        "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http/1.1\r\nAuthorization: Basic x\r\n\r\n",
+    let head = "GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: ";
+    let odd =
+        "POST /dev HTTP/1.1\r\nALPN: HTTP%2f1.1, http%2f1.1\r\nupgrade: PTTH\r\nCONNECTION: Upgrade\r\nHost: relay";
+    // A relay that asks for no key says so to who sends one.
+    for (registration, more) in [
+        (format!("{head}h2, http%2F1.1\r\n\r\n"), ""),
+        (format!("{odd}\r\n\r\n"), ""),
+        (format!("{head}http/1.1\r\nAuthorization: Basic x\r\n\r\n"), "X-Relay-Key: unchecked\r\n"),
     ] {
         let mut gateway = server.client(registration);
-        gateway.expect(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n\r\n",
-        );
+        gateway.expect(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: ptth\r\nALPN: http%2F1.1\r\n{more}\r\n"
+        ));
         gateway.expect_silence();
     }
 }

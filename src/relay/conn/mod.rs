@@ -106,8 +106,8 @@ bitflags! {
         const STRIP = 4096;
         /// The kernel's limit was raised: the peer's window may stay closed for as long as our own timeouts allow.
         const PATIENT = 8192;
-        /// A classic gateway in its domain's list of those that rest between two requests of their client.
-        const RESTING = 16384;
+        /// A gateway in its domain's list of those that may be taken back from their clients.
+        const IN_DOUBT = 16384;
         /// Its claims about earlier hops are believed.
         const TRUSTED = 32768;
     }

@@ -93,6 +93,7 @@ fn drive_up<C: Calls>(
 ) -> Result<bool, Outcome> {
     let progress = x.up.drive(client, gateway, desk);
     if progress.moved > 0 {
+        x.traits.remove(Traits::EXPECTS);
         x.pace.count_bytes(progress.moved);
         x.touch(client, desk);
     }
@@ -136,11 +137,10 @@ fn look_at_client<C: Calls>(x: &Exchange, client: &mut Conn, desk: &mut Desk<'_,
 /// Finds out whether the client holds its gateway up from here on. The outcome, if it has fallen too far behind the
 /// minimum rate.
 fn keep_pace<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> Option<Outcome> {
-    let owes_body = x.phase == Phase::Asked && !x.up.body.is_done() && !x.up.blocked && !x.up.dead;
-    let held_up = match x.phase {
-        Phase::Asked | Phase::Answering => x.down.blocked || (owes_body && !client.is(Flags::STARVED)),
-        _ => false,
-    };
+    let up = &x.up;
+    let may_send = !x.is(Traits::EXPECTS) && !client.is(Flags::STARVED);
+    let owes_body = may_send && !up.body.is_done() && !up.blocked && !up.dead;
+    let held_up = x.phase != Phase::Tunnel && (x.down.blocked || owes_body);
     if held_up && desk.config.min_rate != 0 {
         return fall_behind(x, client, desk);
     }
@@ -162,14 +162,7 @@ fn fall_behind<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>
         return None;
     }
     client.deadline = x.idle_at;
-    if !desk.demand {
-        return Some(Outcome::Doubtful);
-    }
-    desk.counters.too_slow.bump();
-    Some(match x.phase {
-        Phase::Asked if x.down.is_flushed() => Outcome::Refuse(Refusal::RequestTooSlow),
-        _ => Outcome::Abort,
-    })
+    Some(Outcome::Slow)
 }
 
 /// Whether a client that has no room for more has taken some of what was sent since that was last looked at. That is

@@ -60,8 +60,8 @@ bitflags! {
         const HEARD = 32;
         /// The kept head is complete: it came from another shard.
         const WHOLE = 64;
-        /// Its client is among those that may have gone, or are too slow.
-        const DOUBTFUL = 128;
+        /// The client waits for a 100 before it sends the body.
+        const EXPECTS = 128;
     }
 }
 
@@ -103,8 +103,10 @@ const _: () = assert!(size_of::<Exchange>() <= 256, "an exchange's record must s
 pub enum Outcome {
     /// It goes on when an event comes.
     Pending,
-    /// The same, but the client may have gone, or is too slow: if others need its gateway, it loses it.
+    /// The same, but the client may have gone: if others need its gateway, it is taken for gone.
     Doubtful,
+    /// The same, but the client is too slow: if others need its gateway, it loses it.
+    Slow,
     /// The budget is used up; it goes on in a later turn.
     Spent,
     /// The response has been passed on completely.

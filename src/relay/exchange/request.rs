@@ -142,6 +142,7 @@ fn asked<C: Calls>(
     x.traits.set(Traits::HTTP10, head.version == Version::Http10);
     x.traits.set(Traits::UPGRADE, upgrade);
     x.traits.remove(Traits::HEARD | Traits::KEEP_GATEWAY);
+    x.traits.set(Traits::EXPECTS, head.expect_continue && request.first.pass == 0);
     x.down.body = Body::EMPTY;
     x.up.body = request.body;
     x.up.piece = Piece { pass: request.first.pass - sent_body, ..request.first };

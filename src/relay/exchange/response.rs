@@ -218,6 +218,8 @@ fn pass<C: Calls>(
     }
     x.down.body = body;
     x.reply.truncate(&mut desk.inboxes.account, 0);
+    // A client that has heard anything waits for a 100 no longer.
+    x.traits.remove(Traits::EXPECTS);
     match reply.then {
         Then::Another | Then::AnotherUnseen => {}
         Then::Body => x.phase = Phase::Answering,

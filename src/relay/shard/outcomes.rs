@@ -1,13 +1,14 @@
 //! Outcomes are applied: the one place where a step's result changes anything that belongs to others.
 use super::Shard;
 use crate::{
-    http::Method,
+    http::{Method, Refusal},
     io::{Calls, Engine, Received},
     relay::{
         conn::{Client, Flags, Gateway, NONE, Role},
         exchange::{After, ExchangeId, Outcome, Phase},
         message::Message,
         ready::{Budget, Lane},
+        timers::earlier,
     },
 };
 
@@ -16,9 +17,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         match outcome {
             Outcome::Pending => return false,
             Outcome::Doubtful => {
-                self.tables.doubt(slot, id);
+                self.tables.doubt_client(id);
                 return false;
             }
+            Outcome::Slow => return self.slow(slot, id, budget),
             Outcome::Spent => {
                 self.tables.enqueue(slot, Lane::Bulk);
                 return false;
@@ -39,11 +41,31 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         true
     }
 
+    /// A slow client gives up its gateway if others wait for it. Whether the client may go on with another request.
+    fn slow(&mut self, slot: u32, id: ExchangeId, budget: &mut Budget) -> bool {
+        let tables = &mut self.tables;
+        let x = &tables.exchanges[id];
+        let refused = x.phase == Phase::Asked && x.down.is_flushed();
+        let idle_at = x.idle_at;
+        if let Err(again_in) = tables.must_yield(tables.conns[x.gateway].domain) {
+            tables.conns[slot].deadline = earlier(idle_at, tables.in_ticks(again_in));
+            tables.doubt_client(id);
+            return false;
+        }
+        tables.counters.too_slow.bump();
+        match refused {
+            true => tables.answer(slot, Refusal::RequestTooSlow, false, false, budget),
+            false => tables.abort(id, true),
+        }
+        true
+    }
+
     /// Applies the end of a response that was passed on completely.
     fn done(&mut self, client: u32, id: ExchangeId, next: After, budget: &mut Budget) {
         let tables = &mut self.tables;
         let gateway = tables.exchanges[id].gateway;
         let Some(dialect) = tables.conns[gateway].dialect() else { return tables.abort(id, true) };
+        tables.rouse(gateway);
         let traits = dialect.traits();
         let After { keep_client, keep_gateway, unsure } = next;
         let wanted = tables.park.has_waiting(tables.conns[gateway].domain);
@@ -73,9 +95,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     fn rest(&mut self, client: u32, id: ExchangeId) {
         let tables = &mut self.tables;
         let gateway = tables.exchanges[id].gateway;
-        let domain = tables.conns[gateway].domain;
-        tables.conns[gateway].flags.insert(Flags::RESTING);
-        tables.park[domain].resting.push_back(&mut tables.conns, gateway);
+        tables.doubt(gateway);
         let x = &mut tables.exchanges[id];
         for flow in [&mut x.up, &mut x.down] {
             flow.return_pipe(tables.engine.calls());

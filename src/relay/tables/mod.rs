@@ -13,7 +13,7 @@ use super::{
     conn::{Client, Conn, Conns, Flags, Inboxes, Role},
     counters::Counters,
     desk::{Desk, Times},
-    exchange::{Exchange, ExchangeId, Exchanges, Traits},
+    exchange::{Exchange, ExchangeId, Exchanges},
     memory::Account,
     message::{Message, others},
     park::Park,
@@ -51,8 +51,8 @@ pub struct Tables<E: Engine> {
     pub ready: RunQueue,
     /// Connections that found no buffer, in order.
     pub line: VecDeque<Key>,
-    /// Clients that may have gone, in no order.
-    pub doubtful: VecDeque<Key>,
+    /// Domains for which gateways were lately taken back from slow clients, and when.
+    yields: VecDeque<(u32, u32)>,
     /// Slots closed in this turn with nothing armed, to be freed at its end.
     doomed: Vec<u32>,
     /// Domains whose last gateway has gone, with the tick at which it went.
@@ -96,7 +96,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             park: Park::default(),
             ready: RunQueue::default(),
             line: VecDeque::new(),
-            doubtful: VecDeque::new(),
+            yields: VecDeque::new(),
             doomed: Vec::new(),
             lost_domains: VecDeque::new(),
             dissolved: VecDeque::new(),
@@ -154,8 +154,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     ) -> R {
         let x = &self.exchanges[id];
         // Looked up only if it may matter.
-        let matters = self.conns[x.client].is(Flags::EOF) || x.is(Traits::DOUBTFUL);
-        let demand = matters && self.is_wanted(self.conns[x.gateway].domain);
+        let demand = self.conns[x.client].is(Flags::EOF) && self.is_wanted(self.conns[x.gateway].domain);
         let (conns, exchanges, mut desk) = self.split(budget);
         desk.demand = demand;
         let x = &mut exchanges[id];

@@ -6,20 +6,25 @@ use crate::{
     relay::{
         conn::{Flags, Gateway, NONE, Role},
         directory::Directory,
-        exchange::{ExchangeId, Phase, Traits},
+        exchange::{Exchange, ExchangeId, Phase},
         gateway::Dialect,
         message::{DomainName, Message, others},
         ready::Lane,
         routing,
-        timers::{after, is_due},
+        timers::{SPAN_MAX, TICK_MILLIS, after, is_due},
     },
 };
 
 /// Domains that are forgotten in one turn.
 const FORGOTTEN_PER_TURN: usize = 256;
 
-/// Clients that may have gone that are looked at for one that waits.
-const DOUBTFUL_PER_WAIT: usize = 32;
+/// Gateways that may be taken back that are looked at for one client that waits.
+const DOUBTS_PER_WAIT: usize = 8;
+
+/// For so long a gateway that was taken back for a client that waits counts as on its way to it.
+const YIELD_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
+/// Gateways that are remembered as such. Beyond these none is taken back from a slow client.
+const YIELDS_MAX: usize = 256;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// Tells the directory something of each of a domain's names.
@@ -54,14 +59,26 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Takes a gateway out of its domain's list of resting ones, if it is there.
+    /// Takes a gateway out of its domain's list of those that may be taken back, if it is there.
     pub fn rouse(&mut self, gateway: u32) {
         let conn = &mut self.conns[gateway];
-        if conn.is(Flags::RESTING) {
-            conn.flags.remove(Flags::RESTING);
+        if conn.is(Flags::IN_DOUBT) {
+            conn.flags.remove(Flags::IN_DOUBT);
             let domain = conn.domain;
-            self.park[domain].resting.unlink(&mut self.conns, gateway);
+            self.park[domain].in_doubt.unlink(&mut self.conns, gateway);
         }
+    }
+
+    /// Puts a gateway, which may be taken back, into that list; last. Whether it was not there.
+    pub fn doubt(&mut self, gateway: u32) -> bool {
+        let conn = &mut self.conns[gateway];
+        if conn.is(Flags::IN_DOUBT) {
+            return false;
+        }
+        conn.flags.insert(Flags::IN_DOUBT);
+        let domain = conn.domain;
+        self.park[domain].in_doubt.push_back(&mut self.conns, gateway);
+        true
     }
 
     /// Parks a gateway's connection, which has joined its domain.
@@ -121,47 +138,60 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
-    /// Notes a client that may have gone, or is too slow, so that others who need its gateway can find it.
-    pub fn doubt(&mut self, slot: u32, id: ExchangeId) {
-        let x = &mut self.exchanges[id];
-        if x.is(Traits::DOUBTFUL) {
+    /// Notes an exchange whose client may have gone, or is too slow. It is looked at again if others wait for its gateway,
+    /// now or later.
+    pub fn doubt_client(&mut self, id: ExchangeId) {
+        let Exchange { client, gateway, .. } = self.exchanges[id];
+        if self.doubt(gateway) && self.is_wanted(self.conns[gateway].domain) {
+            self.enqueue(client, Lane::Fresh);
+        }
+    }
+
+    /// A client waits for a domain. A classic gateway that rests is taken from its silent client, so that the device
+    /// registers again for the one that waits: a client that only keeps its connection must not lock out others. Clients
+    /// that may have gone, or are too slow, are looked at again.
+    pub fn take_back(&mut self, domain: u32) {
+        for _ in 0..DOUBTS_PER_WAIT {
+            let Some(gateway) = self.park[domain].in_doubt.first() else { return };
+            let Some(id) = self.conns[gateway].exchange.some() else { return };
+            let Exchange { client, phase, .. } = self.exchanges[id];
+            if phase.is_joined() {
+                self.enqueue(client, Lane::Fresh);
+                self.rouse(gateway);
+                self.doubt(gateway);
+                continue;
+            }
+            match phase {
+                Phase::Resting => self.end_exchange(id),
+                _ => self.drop_gateway(id),
+            }
             return;
         }
-        x.traits.insert(Traits::DOUBTFUL);
-        let gateway = x.gateway;
-        self.doubtful.push_back(self.conns.key(slot));
-        if gateway != NONE && self.is_wanted(self.conns[gateway].domain) {
-            self.enqueue(slot, Lane::Fresh);
-        }
-        // With each that comes two are looked at, so that those that are over do not pile up.
-        for _ in 0..2 {
-            self.next_doubtful();
-        }
     }
 
-    /// A client waits for a domain: clients that may have gone, or are too slow, and hold a gateway of it, are looked at
-    /// again.
-    pub fn recall_doubtful(&mut self, domain: u32) {
-        for _ in 0..self.doubtful.len().min(DOUBTFUL_PER_WAIT) {
-            let Some((slot, gateway)) = self.next_doubtful() else { continue };
-            if self.conns[gateway].domain == domain {
-                self.enqueue(slot, Lane::Fresh);
-            }
+    /// Whether a slow client has to give up its gateway: one for each client that waits, and within a while no second one
+    /// for the same. If that may change, the number of ticks until it does.
+    pub fn must_yield(&mut self, domain: u32) -> Result<(), u32> {
+        while self.yields.front().is_some_and(|&(_, tick)| is_due(after(tick, YIELD_TICKS), self.tick)) {
+            self.yields.pop_front();
         }
+        let on_their_way = self.yields.iter().filter(|&&(yielded, _)| yielded == domain).count();
+        let wanted = match on_their_way {
+            0 => self.is_wanted(domain),
+            n => self.park[domain].waiting.is_longer_than(n, &self.conns),
+        };
+        if !wanted || self.yields.len() == YIELDS_MAX {
+            return Err(if self.is_wanted(domain) { YIELD_TICKS } else { SPAN_MAX });
+        }
+        self.yields.push_back((domain, self.tick));
+        Ok(())
     }
 
-    /// Moves the first of those behind the others, and returns it with its gateway; or forgets it, if
-    /// its exchange has gone on.
-    fn next_doubtful(&mut self) -> Option<(u32, u32)> {
-        let key = self.doubtful.pop_front()?;
-        let slot = self.conns.find(key)?;
-        let x = &self.exchanges[self.conns[slot].exchange.some()?];
-        if !x.is(Traits::DOUBTFUL) || !matches!(x.phase, Phase::Asked | Phase::Answering) || x.gateway == NONE {
-            return None;
+    /// A gateway has come: it may be one that was taken back.
+    pub fn has_come(&mut self, domain: u32) {
+        if let Some(at) = self.yields.iter().position(|&(yielded, _)| yielded == domain) {
+            self.yields.remove(at);
         }
-        let gateway = x.gateway;
-        self.doubtful.push_back(key);
-        Some((slot, gateway))
     }
 
     /// Notes a domain that may be empty, since the client for which it was looked up did not wait for it after all.
