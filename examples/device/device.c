@@ -16,7 +16,7 @@
 enum { CONNECTIONS = 2 }; /* while one serves a client, another waits for the next */
 enum { SILENCE = 75 }; /* seconds: a relay that is there says something every 70 */
 enum { LINGER = 2, LEFTOVER = 1 << 20 }; /* seconds and bytes that a client may go on sending after its answer */
-enum { FIRST_PAUSE = 100, LONGEST_PAUSE = 30000 }; /* milliseconds between attempts that fail */
+enum { FIRST_PAUSE = 100, LONGEST_PAUSE = 10000 }; /* milliseconds between attempts that fail */
 enum { LINE = 16400 }; /* a request's head has at most 16 KiB */
 static const char *host, *port, *domain;
 

@@ -9,7 +9,7 @@ const [host, port, domain] = process.argv.slice(2)
 const CONNECTIONS = 2 // while one serves a client, another waits for the next
 const SILENCE = 75 // seconds: a relay that is there says something every 70
 const [LINGER, LEFTOVER] = [2, 1 << 20] // seconds and bytes that a client may go on sending after its answer
-const [FIRST_PAUSE, LONGEST_PAUSE] = [0.1, 30] // seconds between attempts that fail
+const [FIRST_PAUSE, LONGEST_PAUSE] = [0.1, 10] // seconds between attempts that fail
 
 // Returns the next bytes; throws `end` at the end of the connection, and after a reset or silence what that was.
 async function read (relay, end) {

@@ -13,7 +13,7 @@ import time
 CONNECTIONS = 2  # while one serves a client, another waits for the next
 SILENCE = 75  # seconds: a relay that is there says something every 70
 LINGER, LEFTOVER = 2, 1 << 20  # seconds and bytes that a client may go on sending after its answer
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30  # seconds between attempts that fail
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10  # seconds between attempts that fail
 
 
 def read_head(incoming):

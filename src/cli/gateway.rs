@@ -50,7 +50,8 @@ pub struct Args {
     /// Key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
     #[arg(long)]
     pub key: Option<String>,
-    /// Have the relay strip /<NAME> from the paths that the target sees; redirects and cookies of the target get it again
+    /// Have the relay strip /<NAME> from the paths that the target sees; redirects and cookies of the target get it again,
+    /// with the ptth protocol
     #[arg(long)]
     pub strip_prefix: bool,
     /// Maximum time to connect to the relay or to the target

@@ -50,11 +50,15 @@ pub struct Args {
     /// Answer the first registration on a classic gateway's connection with 204 at once
     #[arg(long)]
     early_204: bool,
-    /// Maximum time that a client waits for a gateway that is busy or has recently gone
+    /// Maximum time that a client waits for a gateway that is busy
     #[arg(long, alias = "park-wait", value_name = "DUR", default_value = "2s", value_parser = values::duration)]
     client_wait: Duration,
+    /// Maximum time that a client waits for a gateway that has recently gone, or that may be on its way to a relay that has
+    /// just started; not less than --client-wait
+    #[arg(long, value_name = "DUR", default_value = "15s", value_parser = values::duration)]
+    absent_wait: Duration,
     /// Time after the relay's start during which clients wait for domains that have not registered yet
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = values::duration)]
+    #[arg(long, value_name = "DUR", default_value = "15s", value_parser = values::duration)]
     start_grace: Duration,
     /// Time after a domain's last gateway has gone during which clients still wait for it
     #[arg(long, alias = "domain-memory", value_name = "DUR", default_value = "1m", value_parser = values::duration)]
@@ -201,6 +205,7 @@ impl Args {
             hostnames: self.hostname,
             early_204: self.early_204,
             client_wait: self.client_wait,
+            absent_wait: self.absent_wait,
             start_grace: self.start_grace,
             domain_grace: self.domain_grace,
             classic_poll_interval: self.classic_poll_interval,

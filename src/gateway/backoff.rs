@@ -15,9 +15,9 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// 0.2 s to 60 s.
+    /// 0.2 s to 10 s: a relay has clients wait for 15 s until a gateway is back.
     fn default() -> Self {
-        Backoff { first: Duration::from_millis(200), most: Duration::from_secs(60) }
+        Backoff { first: Duration::from_millis(200), most: Duration::from_secs(10) }
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     fn the_bound_doubles_from_first_to_most() {
         let backoff = Backoff::default();
         let bounds: Vec<u128> = (0..10).map(|n| backoff.bound(n).as_millis()).collect();
-        assert_eq!(bounds, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000]);
+        assert_eq!(bounds, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000]);
         for failures in [31, 32, 33, u32::MAX] {
             assert_eq!(backoff.bound(failures), backoff.most);
         }

@@ -79,6 +79,10 @@ impl Proxies {
     }
 }
 
+/// Longest silence of the kernel of a relay, or of a proxy on the way to it, that is asked something: as long as a relay
+/// itself has patience with a body. A parked connection, of which a NAT knows no more, is found to be gone after this time.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// Host and port, the port also if it is HTTP's own.
 fn whole(authority: &Authority) -> String {
     match authority.host.contains(':') {
@@ -97,6 +101,7 @@ pub(super) async fn connect(
     timeout: Duration,
     idle: Duration,
 ) -> io::Result<TcpStream> {
+    let idle = idle.min(SILENCE_MAX);
     let Some(proxy) = proxies.to(relay).map_err(io::Error::other)? else {
         return socket::connect(relay, timeout, idle).await;
     };

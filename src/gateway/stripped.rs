@@ -2,6 +2,7 @@
 //! its paths, the part that the relay has stripped is put in front again, and a host that only the target knows is left
 //! out.
 use super::{Config, TargetHost};
+use crate::http::Dialect;
 
 /// What the target of one request does not know.
 pub(super) struct Stripped {
@@ -17,7 +18,12 @@ impl Stripped {
     /// As a request's head says that goes to the target; `None` if the target sees what the client sees.
     pub fn of(head: &[u8], config: &Config) -> Option<Stripped> {
         let readdressed = config.target_host != TargetHost::Client;
-        let prefix = if config.strip_prefix { field(head, b"X-Forwarded-Prefix") } else { None };
+        // A classic relay passes requests on as they are, so that it would be the client's word.
+        let prefix = if config.strip_prefix && config.dialect == Dialect::Ptth {
+            field(head, b"X-Forwarded-Prefix")
+        } else {
+            None
+        };
         let prefix = prefix.map(|prefix| prefix.strip_suffix(b"/").unwrap_or(prefix));
         let prefix = prefix.filter(|prefix| prefix.starts_with(b"/")).unwrap_or_default();
         if prefix.is_empty() && !readdressed {
@@ -63,7 +69,10 @@ impl Stripped {
         let behind = path.strip_prefix(&*self.prefix);
         let has_prefix = behind.is_some_and(|rest| !matches!(rest.first(), Some(b) if !b"/?#; \t\r\n".contains(b)));
         let with = if has_prefix { &[] } else { &*self.prefix };
-        let is_path = path.starts_with(b"/") && !path.starts_with(b"//");
+        // Without a prefix in front, browsers would take what follows two slashes, or a backslash, for a host.
+        let second = path.get(1).copied().unwrap_or(b' ');
+        let is_one = !b"/\\".contains(&second);
+        let is_path = path.starts_with(b"/") && is_one && (!second.is_ascii_control() || b"\r\n".contains(&second));
         let changes = from < path_at || !with.is_empty();
         (is_path && changes).then_some((colon + 1 + from, colon + 1 + path_at, with))
     }
@@ -152,6 +161,16 @@ mod tests {
             ("Location: /a", "Location: /dev/a", "Location: /a"),
             ("Location: http://printer:631//a", "Location: http://printer:631//a", "Location: http://printer:631//a"),
             ("Location: http://printer/a", "Location: http://printer/a", "Location: http://printer/a"),
+            (
+                "Location: http://printer:631/\\a",
+                "Location: http://printer:631/\\a",
+                "Location: http://printer:631/\\a",
+            ),
+            (
+                "Location: http://printer:631/\t/a",
+                "Location: http://printer:631/\t/a",
+                "Location: http://printer:631/\t/a",
+            ),
             ("Set-Cookie: a=b; Path=/", "Set-Cookie: a=b; Path=/dev/", "Set-Cookie: a=b; Path=/"),
         ] {
             for (prefix, client) in [("/dev", with_prefix), ("", without)] {
@@ -180,6 +199,8 @@ mod tests {
             "Set-Cookie: path=/x",
             "Set-Cookie: a=b; Path=/dev",
             "Set-Cookie: a=b; Path=/dev; HttpOnly",
+            "Location: /\\evil.example/",
+            "Location: /\t/evil.example/",
             "Set-Cookie: a=b; Path=",
             "X-Location: /x",
             "Link: </x>; rel=preload",

@@ -1,5 +1,6 @@
 //! Where requests go: one target, or several by path, and the name that they are asked by.
 use super::{Authority, Error};
+use crate::http::{HEADERS_MAX, Parse, request};
 
 /// The targets of one relay domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +81,14 @@ impl TargetHost {
     /// # Errors
     /// [`Error::TargetHost`].
     pub fn parse(text: &str) -> Result<TargetHost, Error> {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~%:[]".contains(&b);
-        match text {
-            "target" => Ok(TargetHost::Target),
-            _ if !text.is_empty() && text.bytes().all(fits) => Ok(TargetHost::Fixed(text.to_owned())),
+        if text == "target" {
+            return Ok(TargetHost::Target);
+        }
+        // By the rules that it will be read by.
+        let head = format!("GET / HTTP/1.1\r\nHost: {text}\r\n\r\n");
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        match request::parse(head.as_bytes(), HEADERS_MAX) {
+            Ok(Parse::Complete(_)) if plain => Ok(TargetHost::Fixed(text.to_owned())),
             _ => Err(Error::TargetHost(text.to_owned())),
         }
     }
@@ -188,7 +193,8 @@ mod tests {
         }
         assert!(targets(&[("", 1), ("/", 2)]).is_err());
         assert!(targets(&[("/a", 1), ("/a/", 2)]).is_err_and(|error| error.to_string().contains("/a")));
-        for bad in ["", "a b", "a\r\nb", "http://a"] {
+        for bad in ["", "a b", "a\r\nb", "http://a", "a:b", "a:b:c", "[", "a%zz", "[::1", "::1", ":80", "a:99999", "x]"]
+        {
             assert!(TargetHost::parse(bad).is_err(), "{bad:?}");
         }
     }

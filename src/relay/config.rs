@@ -73,6 +73,9 @@ pub struct Config {
     pub early_204: bool,
     /// How long a client waits for a gateway that is busy or has gone within `domain_grace`.
     pub client_wait: Duration,
+    /// Maximum time, if it is longer, that a client waits for a gateway that has recently gone, or that may be on its way to
+    /// a relay that has just started.
+    pub absent_wait: Duration,
     /// How long after its start a relay has clients wait for domains that it has not seen yet: their gateways may be on
     /// their way back.
     pub start_grace: Duration,
@@ -162,7 +165,8 @@ impl Default for Config {
             hostnames: Vec::new(),
             early_204: false,
             client_wait: seconds(2),
-            start_grace: seconds(10),
+            absent_wait: seconds(15),
+            start_grace: seconds(15),
             domain_grace: seconds(60),
             classic_poll_interval: seconds(30),
             repost_timeout: seconds(30),
@@ -255,6 +259,9 @@ pub enum Invalid {
     /// With a budget of zero bytes per turn nothing would move.
     #[error("--turn-bytes {0} is out of range: give at least 64K")]
     TurnBytes(usize),
+    /// The account of what a client owes has 32 bits.
+    #[error("--min-rate {0} for --min-rate-after {1:?} is too much: lower one of them, so that it is less than 4 GiB")]
+    MinRate(u32, Duration),
     /// Without one held buffer nothing can be received.
     #[error("--held-buffers {0} is out of range: give 1 to 64")]
     Held(usize),
@@ -301,6 +308,9 @@ impl Config {
         }
         if !(1..=64).contains(&self.held_buffers) {
             return Err(Invalid::Held(self.held_buffers));
+        }
+        if self.min_rate_after.as_secs_f64() * f64::from(self.min_rate) >= f64::from(u32::MAX) {
+            return Err(Invalid::MinRate(self.min_rate, self.min_rate_after));
         }
         self.validate_times()?;
         self.validate_sockets()

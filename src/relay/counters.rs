@@ -57,7 +57,7 @@ pub struct Counters {
     pub accept_paused: Counter,
     /// Connections closed because no head came, or none ended, in time.
     pub idle: Counter,
-    /// Directions that were not spliced because no pipe was free.
+    /// Times that a direction was to be spliced and no pipe was free.
     pub no_pipe: Counter,
     /// Responses refused because their heads were too long.
     pub over_response_head: Counter,

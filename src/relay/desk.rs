@@ -7,10 +7,12 @@ use super::{
     timers::ticks,
 };
 use crate::io::Calls;
+use std::time::Duration;
 
 /// The configured times, in ticks.
 pub struct Times {
     pub client_wait: u32,
+    pub absent_wait: u32,
     pub domain_grace: u32,
     pub poll_interval: u32,
     pub repost: u32,
@@ -29,6 +31,7 @@ impl Times {
     pub fn new(config: &Config) -> Times {
         Times {
             client_wait: ticks(config.client_wait),
+            absent_wait: ticks(config.absent_wait.max(config.client_wait)),
             domain_grace: ticks(config.domain_grace),
             poll_interval: ticks(config.classic_poll_interval),
             repost: ticks(config.repost_timeout),
@@ -102,12 +105,13 @@ impl<C: Calls> Desk<'_, C> {
         }
     }
 
-    /// Raises the kernel's limit for a peer whose window is closed, so that our own timeouts decide.
+    /// Leaves a peer whose window is closed to our own timeouts: with its own limit the kernel counts the time for which
+    /// nothing is acknowledged, closed window or not. Without, it gives up only peers that do not even acknowledge its probes
+    /// (`tcp_retries2`, about 15 minutes).
     pub fn be_patient(&mut self, conn: &mut Conn) {
         if !conn.is(Flags::PATIENT) {
             conn.flags.insert(Flags::PATIENT);
-            let patience = self.config.tunnel_idle.max(self.config.session_idle);
-            conn.transport().set_patience(self.calls, patience);
+            conn.transport().set_patience(self.calls, Duration::ZERO);
         }
     }
 }

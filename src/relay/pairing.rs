@@ -4,7 +4,7 @@ use super::{
     conn::{Client, Flags, NONE, Role},
     directory::members,
     exchange::{
-        ExchangeId, Phase,
+        Exchange, ExchangeId, Phase,
         request::{self, At, Request},
     },
     gateway::{self, Dialect, Stirred},
@@ -37,6 +37,9 @@ impl Name {
         &self.bytes[..self.len]
     }
 }
+
+/// Gateways that may be taken back that are looked at for one client that waits.
+const DOUBTS_PER_WAIT: usize = 8;
 
 impl<E: Engine<Mail = Message>> Tables<E> {
     /// A name from a head, in lower case, with its hash.
@@ -208,6 +211,28 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         false
     }
 
+    /// A client waits for a domain. A classic gateway that rests is taken from its silent client, so that the device
+    /// registers again for the one that waits: a client that only keeps its connection must not lock out others. Clients
+    /// that may have gone, or are too slow, are looked at again.
+    fn take_back(&mut self, domain: u32) {
+        for _ in 0..DOUBTS_PER_WAIT {
+            let Some(gateway) = self.park[domain].in_doubt.first() else { return };
+            let Some(id) = self.conns[gateway].exchange.some() else { return };
+            let Exchange { client, phase, .. } = self.exchanges[id];
+            if phase.is_joined() {
+                self.enqueue(client, Lane::Fresh);
+                self.rouse(gateway);
+                self.doubt(gateway);
+                continue;
+            }
+            match phase {
+                Phase::Resting => self.end_exchange(id),
+                _ => self.drop_gateway(id),
+            }
+            return;
+        }
+    }
+
     /// Another shard's clients wait for a domain.
     pub fn wanted(&mut self, from: usize, domain: DomainName) {
         let Some(here) = self.park.find(domain.hash, &domain.name) else { return };
@@ -293,7 +318,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             });
         }
         self.exchanges[id].phase = Phase::Waiting;
-        let give_up = self.in_ticks(self.times.client_wait);
+        // One that has gone is usually on its way back; one that is busy may be so for long.
+        let absent = self.park[domain].gateways() == 0
+            && self.shared.directory.gateways(self.park[domain].hash).unwrap_or(0) == 0;
+        let give_up = self.in_ticks(if absent { self.times.absent_wait } else { self.times.client_wait });
         let conn = &mut self.conns[slot];
         // A client that has begun to wait, perhaps on another shard, keeps its deadline; one whose gateway failed goes
         // before those that have had none.
@@ -414,9 +442,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// Sends a client elsewhere.
     fn redirect(&mut self, slot: u32, request: &Request, location: &str, budget: &mut Budget) {
         let keep = self.conclude(slot, &request.head, request.at, budget);
-        let close = if keep { "" } else { "Connection: close\r\n" };
-        let answer =
-            format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n{close}\r\n");
+        let connection = if keep { "keep-alive" } else { "close" };
+        let answer = format!(
+            "HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: {connection}\r\n\r\n"
+        );
         self.answer_with(slot, answer.as_bytes(), keep, request.head.method == Method::Head, budget);
     }
 

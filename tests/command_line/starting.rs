@@ -201,6 +201,7 @@ fn wrong_limits() {
     complains(&relay(&["--response-timeout", "0s"]), 1, &["--response-timeout 0s", "no limit"]);
     complains(&relay(&["--tcp-keepalive", "0s"]), 1, &["--tcp-keepalive 0", "1s to 32767s"]);
     complains(&relay(&["--tcp-user-timeout", "9999h"]), 1, &["--tcp-user-timeout", "500h"]);
+    complains(&relay(&["--min-rate", "2G", "--min-rate-after", "4s"]), 1, &["--min-rate 2147483648", "4s", "4 GiB"]);
     complains(&relay(&["--backlog", "0"]), 1, &["--backlog 0 ", "1 to 65535"]);
     let all = ["relay", "--listen", "0.0.0.0:18080", "--listen", "[::]:18080"];
     complains(&all, 1, &["0.0.0.0:18080", "[::]:18080", "leave one of them out"]);

@@ -86,3 +86,37 @@ fn a_crowd_of_which_many_go() {
         }
     }
 }
+
+/// A client waits longer for a gateway that has gone, or may be on its way to a fresh relay, than for one that is busy.
+#[test]
+fn absent_gateways_are_waited_for_longer() {
+    for dialect in BOTH {
+        let server = Server::start(Config {
+            client_wait: Duration::from_millis(1),
+            absent_wait: PATIENCE,
+            start_grace: PATIENCE,
+            ..config()
+        });
+        drop(server.gateway(dialect, "gone"));
+        server.await_parked(0);
+        let mut waiting = [server.client(get("/gone/") + "\r\n"), server.client(get("/new/") + "\r\n")];
+        // Long enough for one that waits for a busy gateway to give up.
+        let mut busy = server.gateway(dialect, "busy");
+        let _served = server.client(get("/busy/") + "\r\n");
+        if dialect == Dialect::Classic {
+            busy.expect(CLASSIC_101);
+        }
+        busy.head();
+        let head = server.client(get("/busy/") + "\r\n").head();
+        assert!(head.contains("gateway-busy"), "{dialect:?}: {head}");
+        for (domain, client) in ["gone", "new"].into_iter().zip(&mut waiting) {
+            let mut gateway = server.gateway(dialect, domain);
+            if dialect == Dialect::Classic {
+                gateway.expect(CLASSIC_101);
+            }
+            gateway.head();
+            gateway.send(ok("back"));
+            client.expect(ok("back"));
+        }
+    }
+}

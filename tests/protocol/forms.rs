@@ -129,8 +129,10 @@ fn strips(server: &Server, dialect: Dialect) -> Peer {
 #[test]
 fn a_name_alone_gets_its_slash() {
     let server = Server::start(with_hostnames());
-    let redirect = |location: &str, close: &str| {
-        format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\n{close}\r\n")
+    let redirect = |location: &str, connection: &str| {
+        format!(
+            "HTTP/1.1 308 Permanent Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: {connection}\r\n\r\n"
+        )
     };
     for dialect in BOTH {
         let mut gateway = strips(&server, dialect);
@@ -139,10 +141,10 @@ fn a_name_alone_gets_its_slash() {
             [("GET /dev", "./dev/"), ("HEAD /dev?q=/x", "./dev/?q=/x"), ("GET http://relay/Dev?", "./Dev/?")]
         {
             client.send(format!("{line} HTTP/1.1\r\nHost: relay\r\n\r\n"));
-            client.expect(redirect(location, ""));
+            client.expect(redirect(location, "keep-alive"));
         }
         client.send("GET /dev HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n");
-        client.expect(redirect("./dev/", "Connection: close\r\n"));
+        client.expect(redirect("./dev/", "close"));
         client.expect_end();
         let mut client = server.client("GET /dev/ HTTP/1.1\r\nHost: relay\r\n\r\n");
         let seen = String::from_utf8(dialect.seen("GET / HTTP/1.1\r\nHost: relay\r\n", true)).unwrap();

@@ -123,6 +123,7 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         drain: DRAIN,
         drain_tunnels: DRAIN,
         start_grace: Duration::ZERO,
+        absent_wait: Duration::ZERO,
         max_head_bytes: 1024,
         // Clients that finish early are promised their answers here.
         gone_clients: GoneClients::Never,

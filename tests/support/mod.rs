@@ -31,6 +31,8 @@ pub fn config() -> Config {
         pipes: 16,
         linger: Duration::from_millis(500),
         start_grace: Duration::ZERO,
+        // As long as for a busy one.
+        absent_wait: Duration::ZERO,
         ..Config::default()
     }
 }

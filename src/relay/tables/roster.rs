@@ -6,7 +6,7 @@ use crate::{
     relay::{
         conn::{Flags, Gateway, NONE, Role},
         directory::Directory,
-        exchange::{Exchange, ExchangeId, Phase},
+        exchange::{Exchange, ExchangeId},
         gateway::Dialect,
         message::{DomainName, Message, others},
         ready::Lane,
@@ -17,9 +17,6 @@ use crate::{
 
 /// Domains that are forgotten in one turn.
 const FORGOTTEN_PER_TURN: usize = 256;
-
-/// Gateways that may be taken back that are looked at for one client that waits.
-const DOUBTS_PER_WAIT: usize = 8;
 
 /// For so long a gateway that was taken back for a client that waits counts as on its way to it.
 const YIELD_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
@@ -144,28 +141,6 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let Exchange { client, gateway, .. } = self.exchanges[id];
         if self.doubt(gateway) && self.is_wanted(self.conns[gateway].domain) {
             self.enqueue(client, Lane::Fresh);
-        }
-    }
-
-    /// A client waits for a domain. A classic gateway that rests is taken from its silent client, so that the device
-    /// registers again for the one that waits: a client that only keeps its connection must not lock out others. Clients
-    /// that may have gone, or are too slow, are looked at again.
-    pub fn take_back(&mut self, domain: u32) {
-        for _ in 0..DOUBTS_PER_WAIT {
-            let Some(gateway) = self.park[domain].in_doubt.first() else { return };
-            let Some(id) = self.conns[gateway].exchange.some() else { return };
-            let Exchange { client, phase, .. } = self.exchanges[id];
-            if phase.is_joined() {
-                self.enqueue(client, Lane::Fresh);
-                self.rouse(gateway);
-                self.doubt(gateway);
-                continue;
-            }
-            match phase {
-                Phase::Resting => self.end_exchange(id),
-                _ => self.drop_gateway(id),
-            }
-            return;
         }
     }
 
