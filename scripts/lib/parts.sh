@@ -1,5 +1,5 @@
-# How scripts/test and .ci/run do their parts: say what is done, count what came of it, go on after a failure.
-# To be sourced by bash.
+# How scripts/test, scripts/newcomer and .ci/run do their parts: say what is done, count what came of it, go on after a
+# failure. To be sourced by bash.
 
 passed=0
 failed=0
@@ -41,6 +41,19 @@ count_from() {
     passed=$((passed + $1))
     failed=$((failed + $2))
     skipped=$((skipped + ${3:-0}))
+}
+
+# counted COMMAND…: a command that prints as it goes and closes with its counts.
+counted() {
+    local log code
+    log=$(mktemp)
+    "$@" 2>&1 </dev/null | tee "$log"
+    code=${PIPESTATUS[0]}
+    if ! count_from "$log" || { [ "$code" -ne 0 ] && [ "$failed" -eq 0 ]; }; then
+        failed=$((failed + 1))
+        say FAILED "$*: exit code $code"
+    fi
+    rm -f "$log"
 }
 
 # The closing line, and the exit code to end with.

@@ -136,6 +136,7 @@ def main():
             if command == "scripts/test":
                 continue
             ready = next((ready for which, ready in SERVERS.items() if re.search(which, command)), None)
+            began = time.monotonic()
             try:
                 if ready is not None:
                     servers.append(Server(command, ready))
@@ -144,7 +145,7 @@ def main():
                 else:
                     once(command)
                 passed += 1
-                print(f"passed   README {command}", flush=True)
+                print(f"passed   README {command} ({time.monotonic() - began:.0f} s)", flush=True)
             except (AssertionError, subprocess.TimeoutExpired) as failure:
                 failed += 1
                 print(f"{failure}\nFAILED   README, section {title!r}: {command}", flush=True)

@@ -121,7 +121,9 @@ def nginx(port, relay, key, crt, pem):
 
 
 def caddy(port, relay, key, crt, pem):
-    config = sample("Caddyfile", {"relay.example.com {": f"{{\n\tadmin off\n}}\nhttps://localhost:{port} {{\n"
+    # Redirects would need port 80.
+    config = sample("Caddyfile", {"relay.example.com {": "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+                                                         f"https://localhost:{port} {{\n"
                                                          f"\tbind 127.0.0.1\n\ttls {crt} {key}",
                                   "127.0.0.1:8080": relay})
     home = {**os.environ, "HOME": harness.directory, "XDG_DATA_HOME": harness.directory,

@@ -150,7 +150,8 @@ class Node:
 
 class Curl:
     """curl, both requests in one run."""
-    excused = {}
+    # curl 8.14, unlike 7.88, sees `close` only at the front of a list. The relay closes the connection all the same.
+    excused = {"close-list": "uses a connection again"}
 
     def __init__(self):
         self.program = harness.need("curl")

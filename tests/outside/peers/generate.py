@@ -258,5 +258,6 @@ def response(seed, number, domain):
         method, domain.encode(), number, b"1.0" if "version" in odd else b"1.1", HOST)
     asked += b"Connection: keep-alive\r\n" * ("version" in odd) + b"Content-Length: 0\r\n" * (method == b"POST") + b"\r\n"
     names = tuple(sorted({*odd.values(), framing}))
+    tags = {"close-list"} & set(names) | ({"interim"} if interim else set())
     return Case(number, domain, method, BEFORE.get(odd.get("before"), b"") + interim + head + behind, names,
-                closes=rng.random() < 0.3, request=asked, tags={"interim"} if interim else set())
+                closes=rng.random() < 0.3, request=asked, tags=tags)
