@@ -83,6 +83,9 @@ class Curl:
         else:
             self.ledger.right(asked)
 
+    def lend_a_hand(self):
+        """It asks anew all the time."""
+
     def stop(self):
         self.stopped.set()
         while self.thread.is_alive():
@@ -188,9 +191,15 @@ class Socket(Told):
 
     def __init__(self, world, ledger, domain, node_environment):
         url = f"ws://{world.address}/{domain}/socket"
-        program = Program(world, "WebSocket client", ["node", HERE / "socket.js", url], env=node_environment,
-                          stdout=subprocess.PIPE)
-        super().__init__(ledger, program)
+        self.run = lambda: Program(world, "WebSocket client", ["node", HERE / "socket.js", url], env=node_environment,
+                                   stdout=subprocess.PIPE)
+        super().__init__(ledger, self.run())
+
+    def lend_a_hand(self):
+        """What nobody should have to do: it is started anew."""
+        self.ledger.hands += 1
+        super().stop()
+        super().__init__(self.ledger, self.run())
 
 
 class Page(Told):
@@ -207,8 +216,8 @@ class Page(Told):
                           env=node_environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         super().__init__(ledger, program)
 
-    def open_anew(self):
-        """What nobody should have to do."""
+    def lend_a_hand(self):
+        """What nobody should have to do: the page is opened anew."""
         self.ledger.hands += 1
         self.program.process.stdin.write(b"again\n")
         self.program.process.stdin.flush()

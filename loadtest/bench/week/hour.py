@@ -18,9 +18,9 @@ IN_PROGRESS = ("sessions", "buffers", "pipes", "streaming", "held")
 
 
 class Hour:
-    def __init__(self, scene, guests, names, pauses, grace):
-        self.scene, self.party, self.guests = scene, scene.party, guests
-        self.names, self.pauses, self.grace = names, pauses, grace
+    def __init__(self, scene, guests, names):
+        self.scene, self.party, self.times = scene, scene.party, scene.times
+        self.guests, self.names = guests, names
         self.ledgers = [guest.ledger for guest in guests]
         self.records, self.marks = [], {}
 
@@ -35,12 +35,14 @@ class Hour:
 
     def go_through(self, seconds):
         """All mishaps once, and again until the time is over."""
-        while not self.records or time.time() - self.began < seconds:
+        rounds = 0
+        while not rounds or time.time() - self.began < seconds:
             for name, relay_options in deck(self.names, self.scene.rng):
-                if len(self.records) >= len(self.names) and time.time() - self.began >= seconds:
+                if rounds and time.time() - self.began >= seconds:
                     break
                 self.scene.relay_options = relay_options
                 self.one(name)
+            rounds += 1
 
     def one(self, name):
         """One mishap, with the quiet behind it."""
@@ -58,7 +60,7 @@ class Hour:
         bounds = {ledger: mishap.bound(scene, ledger) + late for ledger in self.ledgers}
         self.wait_until_settled(bounds.get)
         self.party.watch()
-        self.wait_quietly(self.scene.rng.uniform(*self.pauses))
+        self.wait_quietly(scene.rng.uniform(*self.times["pauses"]))
         # What went wrong in the quiet belongs to this mishap.
         self.wait_until_settled(bounds.get)
         self.record(name, began, bounds)
@@ -104,17 +106,18 @@ class Hour:
 
     def rescue(self):
         """Who has not come back gets a hand, or time: the next mishap has to find everybody served."""
+        lost = [guest for guest in self.guests if self.settled(guest.ledger) is None]
         self.scene.clear()
         self.marks = {ledger: ledger.mark() for ledger in self.ledgers}
-        for guest in self.guests:
-            if guest.ledger.is_dead:
-                guest.open_anew()
-                guest.ledger.is_dead = False
+        for guest in lost:
+            guest.lend_a_hand()
+            guest.ledger.is_dead = False
         for ledger in self.wait_until_settled(lambda ledger: RESCUE_SECONDS):
             self.party.fault(f"{ledger.name} is still not served {RESCUE_SECONDS} s later")
 
     def leftovers(self):
         """What the relay holds when its clients have gone, and when its gateways have gone, too."""
+        self.ended = time.time()
         for guest in self.guests:
             guest.stop()
         relay = self.party.relay
@@ -126,7 +129,7 @@ class Hour:
             if self.party.is_ringback(name) and code != 0:
                 self.party.fault(f"{name} was told to stop and ended with {code}: {program.said()[-500:]}")
         found["gateways gone"] = self.wait_for_report(
-            relay, "its gateways have gone", self.grace + SETTLE_SECONDS,
+            relay, "its gateways have gone", self.times["grace"] + SETTLE_SECONDS,
             lambda held: not any(held[name] for name in (*IN_PROGRESS, "connections", "parked", "domains")))
         relay.program.may_end = True
         relay.program.signal(signal.SIGTERM)
@@ -136,7 +139,14 @@ class Hour:
                 self.party.fault(f"the relay ended with {relay.program.process.returncode}: {relay.said()[-500:]}")
         except Failed as why:
             self.party.fault(f"an idle relay that was told to stop: {why}")
+        self.look_for_panics()
         return found
+
+    def look_for_panics(self):
+        world = self.party.world
+        for log in [*world.logs.iterdir(), *(world.disk or world.folder).glob("relay-*.log")]:
+            if "panicked at" in (text := log.read_text(errors="replace")):
+                self.party.fault(f"a panic in {log.name}: {text[text.index('panicked at'):][:500]}")
 
     def wait_for_report(self, relay, when, seconds, is_clean):
         """The relay's report when it has nothing left, or after so many seconds."""

@@ -67,12 +67,13 @@ class Ledger:
         """What went wrong, and how often."""
         return collections.Counter(trouble for _, _, trouble in self.since(mark) if trouble)
 
-    def longest_gap(self, began):
+    def longest_gap(self, began, ended):
         """Seconds between right answers, at most, and when that began."""
         with self.lock:
-            moments = [began] + [came for came, _, trouble in self.entries if not trouble and came > began]
+            moments = [came for came, _, trouble in self.entries if not trouble and began < came < ended]
+        moments = [began, *moments, ended]
         gaps = [(later - earlier, earlier) for earlier, later in zip(moments, moments[1:])]
-        return max(gaps, default=(0.0, began))
+        return max(gaps)
 
     def attempts(self):
         return len(self.entries)

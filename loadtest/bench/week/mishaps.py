@@ -8,9 +8,12 @@ import socket
 import time
 
 from .clients import PATIENCE, content
-from .party import CLASSIC_SILENCE, DEVICE_PAUSE, GATEWAY_PAUSE, PTTH_SILENCE, RESTART_SECONDS, SLACK
+from .party import DEVICE_PAUSE, GATEWAY_PAUSE, RESTART_SECONDS, SLACK
 from .world import Failed, Program, wait_for
 
+# How long a gateway may believe in a connection that was forgotten on the way. Classic: until the relay has not said
+# anything for so long. ptth: until nothing has come for --idle-timeout, but not before a second probe is due.
+CLASSIC_SILENCE, SECOND_PROBE = 75, 60
 # A relay that holds a request for a forgotten connection gives that up after --tcp-user-timeout.
 USER_TIMEOUT = 30
 # Open files of a relay that has few, and how many are left to one whose limit is lowered while it runs.
@@ -26,10 +29,8 @@ CANARY_BYTES, CANARY_RATE = 3 << 20, "1M"
 class Scene:
     """What a mishap gets to work with, and what it tells of itself."""
 
-    def __init__(self, party, rng, away, hang, flood):
-        self.party, self.world, self.rng = party, party.world, rng
-        # Seconds that the relay is away for, that the server hangs for, that a flood lasts.
-        self.away, self.hang, self.flood = away, hang, flood
+    def __init__(self, party, rng):
+        self.party, self.world, self.rng, self.times = party, party.world, rng, party.times
         # How the next relay is started.
         self.relay_options = {}
         self.cleared, self.shut_out = None, 0.0
@@ -108,7 +109,7 @@ def kill_and_start(scene):
 def stay_away(scene):
     left = time.time()
     scene.party.relay.kill()
-    time.sleep(scene.away)
+    time.sleep(scene.times["away"])
     scene.start_relay()
     scene.clear(time.time() - left)
 
@@ -120,7 +121,7 @@ def fill_disk(scene):
         scene.clear()
         for _ in range(REPORTS_TO_DISK):
             relay.program.signal(signal.SIGUSR1)
-            time.sleep(scene.flood / REPORTS_TO_DISK)
+            time.sleep(scene.times["flood"] / REPORTS_TO_DISK)
         if relay.log.stat().st_size - before > PAGE:
             raise Failed("the disk was not full: the relay could write its log")
     finally:
@@ -147,7 +148,7 @@ def stall_log(scene):
         relay.program.signal(signal.SIGUSR1)
         # Signals that are pending are one.
         time.sleep(0.002)
-    time.sleep(scene.flood / 2)
+    time.sleep(scene.times["flood"] / 2)
     relay.reader.signal(signal.SIGCONT)
     says_what_was_dropped(scene, relay)
 
@@ -187,7 +188,7 @@ def flood(scene, counters):
     relay, idle = scene.party.relay, Flood(scene, FLOOD)
     before = relay.report()
     with contextlib.closing(idle):
-        while time.time() < began + scene.flood:
+        while time.time() < began + scene.times["flood"]:
             idle.go_on()
         after = relay.report()
     scene.clear(time.time() - began)
@@ -203,7 +204,7 @@ def few_files(scene):
 def fewer_files(scene):
     """The limit turns out to be lower than the relay was told."""
     relay = scene.party.relay
-    before = relay.limit_files((relay.open_files() + FILES_LEFT, -1))
+    before = relay.limit_files(relay.open_files() + FILES_LEFT)
     try:
         flood(scene, ("accept-failed",))
     finally:
@@ -214,7 +215,7 @@ def hang(scene):
     service = scene.party.programs["service"]
     service.signal(signal.SIGSTOP)
     try:
-        time.sleep(scene.hang)
+        time.sleep(scene.times["hang"])
     finally:
         service.signal(signal.SIGCONT)
     scene.clear()
@@ -258,7 +259,8 @@ class Mishap:
             longest = DEVICE_PAUSE if ledger.dialect == "device" else GATEWAY_PAUSE
             seconds += min(longest, 4 * scene.shut_out + 2)
         if self.silent:
-            seconds += USER_TIMEOUT + (PTTH_SILENCE if ledger.dialect == "ptth" else CLASSIC_SILENCE)
+            ptth = max(scene.times["idle"], SECOND_PROBE)
+            seconds += USER_TIMEOUT + (ptth if ledger.dialect == "ptth" else CLASSIC_SILENCE)
         return seconds
 
 

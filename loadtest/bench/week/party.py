@@ -22,9 +22,6 @@ RESTART_SECONDS = 1
 SLACK = 5
 # Longest pause between attempts: `ringback gateway` (src/gateway/backoff.rs), and the devices of the examples.
 GATEWAY_PAUSE, DEVICE_PAUSE = 60, 30
-# How long a gateway may believe in a connection that was forgotten on the way. Classic: the relay has not said anything
-# for 75 s. ptth: a probe or an answer has not been acknowledged within --idle-timeout.
-CLASSIC_SILENCE, PTTH_SILENCE = 75, 120
 
 
 class Relay:
@@ -70,7 +67,10 @@ class Relay:
 
     def limit_files(self, soft):
         """Sets its limit of open files; returns the one before."""
-        return resource.prlimit(self.program.process.pid, resource.RLIMIT_NOFILE, soft)
+        pid = self.program.process.pid
+        before, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        return before
 
     def terminate(self, times=1, apart=0.3):
         """Tells it to stop."""
@@ -91,9 +91,9 @@ class Relay:
 class Party:
     """Everything but the clients: relay, gateways, devices, and the server behind the gateways."""
 
-    def __init__(self, world, stack, ringback, relay_options, drain):
+    def __init__(self, world, stack, ringback, relay_options, times):
         self.world, self.stack, self.ringback = world, stack, ringback
-        self.relay_options, self.drain = relay_options, drain
+        self.relay_options, self.times = relay_options, times
         self.relays, self.relay = 0, None
         self.faults, self.programs, self.commands = [], {}, {}
         self.node_environment = {**os.environ, "NODE_PATH": str(node_modules())}
@@ -108,7 +108,7 @@ class Party:
     def drained(self, relay):
         """Waits for the end of a relay that was told to stop, which must be in order and in time."""
         try:
-            code = relay.program.process.wait(self.drain + SLACK)
+            code = relay.program.process.wait(self.times["drain"] + SLACK)
         except subprocess.TimeoutExpired:
             code = f"not ended {SLACK} s after --drain"
         if code != 0:
@@ -132,7 +132,8 @@ class Party:
 
     def start_gateway(self, domain, target, *options):
         self.commands[domain] = [self.ringback, "gateway", "--relay", f"http://{self.world.address}",
-                                 "--domain", domain, "--target", target, *options]
+                                 "--domain", domain, "--target", target, "--idle-timeout", f"{self.times['idle']}s",
+                                 *options]
         self.start(domain).wait_line(re.compile("connected to the relay"))
 
     def start_device(self, domain, command):

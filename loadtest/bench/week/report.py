@@ -20,19 +20,19 @@ def version(*command):
 
 def gather(hour, ringback, settings, leftovers):
     """Everything that the document says, in a form that a program reads, too."""
-    party, ended = hour.party, time.time()
+    party = hour.party
     return {
         "versions": {"ringback": version(ringback, "--version"), "kernel": platform.release(),
                      "curl": " ".join(version("curl", "--version").split()[:2]), "node": version("node", "--version"),
                      "Chromium": version("chromium", "--version"), "Python": platform.python_version()},
-        "date": time.strftime("%Y-%m-%d"), "minutes": (ended - hour.began) / 60, **settings,
+        "date": time.strftime("%Y-%m-%d"), "minutes": (hour.ended - hour.began) / 60, **settings,
         "relay_starts": party.relays, "mishaps": hour.records,
         "clients": {ledger.name: of_client(ledger, hour) for ledger in hour.ledgers},
         "leftovers": leftovers, "skipped": party.world.skipped, "faults": party.faults}
 
 
 def of_client(ledger, hour):
-    gap, since = ledger.longest_gap(hour.began)
+    gap, since = ledger.longest_gap(hour.began, hour.ended)
     during = [MISHAPS[record["mishap"]].title for record in hour.records if record["began"] - 1 <= since + gap
               and since <= record["ended"]]
     return {"attempts": ledger.attempts(), "right": ledger.rights(), "refusals": dict(ledger.refusals),
@@ -137,7 +137,7 @@ Every client gets 5 s, and the time that it takes to ask again and to be served:
 among them), 5 s for bulk, 6 s for the page (Chromium waits 3 s), 8 s for the WebSocket (its pauses grow up to 5 s). When
 gateways could not register for a while, their pauses have grown: up to four times that while and 2 s, but at most 60 s
 (`ringback gateway`) or 30 s (the devices). When a NAT forgets their connections nobody tells them: a classic gateway gives
-up after 75 s of silence, a `ptth` one 2 min (`--idle-timeout`) after it last heard anything; and a relay that has sent a
+up after 75 s of silence, a `ptth` one {data['idle']} s (`--idle-timeout`) after it last heard anything, but not before 60 s; and a relay that has sent a
 request down such a connection holds the client for another 30 s (`--tcp-user-timeout`). Draining comes on top while the old
 relay still serves. Where nothing may be noticed (full disk, stalled log, hanging server, signals), no request may fail.
 
