@@ -16,9 +16,9 @@ from .world import Failed, Program, wait_for
 CLASSIC_SILENCE, SECOND_PROBE = 75, 60
 # A relay that holds a request for a forgotten connection gives that up after --tcp-user-timeout.
 USER_TIMEOUT = 30
-# Open files of a relay that has few, and how many are left to one whose limit is lowered while it runs.
-FEW_FILES, FILES_LEFT = 320, 30
-FLOOD = 400
+# Open files of a relay that has few, connections that one believes it may have in spite of that, and idle connections of
+# a flood.
+FEW_FILES, TOO_MANY, FLOOD = 320, 5000, 400
 # More reports than a pipe (64 KiB) and the relay's queue (1,024 messages) hold; and than the rest of the log's last page
 # does, which is there also when the disk is full.
 REPORTS_TO_PIPE, REPORTS_TO_DISK, PAGE = 1500, 10, 4096
@@ -202,13 +202,8 @@ def few_files(scene):
 
 
 def fewer_files(scene):
-    """The limit turns out to be lower than the relay was told."""
-    relay = scene.party.relay
-    before = relay.limit_files(relay.open_files() + FILES_LEFT)
-    try:
-        flood(scene, ("accept-failed",))
-    finally:
-        relay.limit_files(before)
+    """The relay was promised more than the limit allows: the kernel refuses what the relay wants to take."""
+    flood(scene, ("accept-failed",))
 
 
 def hang(scene):
@@ -273,7 +268,8 @@ MISHAPS = {
     "disk": Mishap("disk of the relay's log full", fill_disk, needs="a disk of its own", noticed=False),
     "log": Mishap("reader of the relay's log stalled", stall_log, noticed=False, relay_options={"reader": True}),
     "files": Mishap("flood up to the limit of open files", few_files, relay_options={"nofile": FEW_FILES}),
-    "fewer": Mishap("flood with fewer open files than the relay was told", fewer_files),
+    "fewer": Mishap("the same, `--max-connections` beyond that limit", fewer_files,
+                    relay_options={"nofile": FEW_FILES, "more": ["--max-connections", TOO_MANY]}),
     "hang": Mishap("server behind the gateways hangs", hang, needs="service", noticed=False),
     "forget": Mishap("NAT forgets the gateways' connections", forget, needs="a network of its own", silent=True),
     "signals": Mishap("SIGHUP and SIGUSR1 to all of ringback", signal_all, noticed=False),
@@ -285,19 +281,15 @@ RESTARTS = ("stop", "beside", "twice", "kill", "away")
 
 def deck(names, rng):
     """The mishaps in random order, each with the options of the relay that it starts. Those that need a special relay
-    stand between two that start one."""
+    stand one behind the other between mishaps that start one; the last of these starts a usual one."""
+    names = rng.sample(names, len(names))
     restarts = [name for name in names if name in RESTARTS]
-    rng.shuffle(restarts)
-    units = []
-    for name in names:
-        if name in RESTARTS:
-            continue
-        options = MISHAPS[name].relay_options
-        unit = [(name, {})]
-        if options:
-            before, after = [restarts.pop() if restarts else "beside" for _ in range(2)]
-            unit = [(before, options), *unit, (after, {})]
-        units.append(unit)
-    units += [[(name, {})] for name in restarts]
+    special = [name for name in names if MISHAPS[name].relay_options]
+    chain = []
+    for name in special:
+        chain += [(restarts.pop() if restarts else "beside", MISHAPS[name].relay_options), (name, {})]
+    if chain:
+        chain.append((restarts.pop() if restarts else "beside", {}))
+    units = [chain] + [[(name, {})] for name in names if name in restarts or name not in (*RESTARTS, *special)]
     rng.shuffle(units)
     return [step for unit in units for step in unit]

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -27,12 +26,12 @@ GATEWAY_PAUSE, DEVICE_PAUSE = 60, 30
 class Relay:
     """One process of the relay."""
 
-    def __init__(self, party, count, nofile=None, reader=False):
+    def __init__(self, party, count, nofile=None, more=(), reader=False):
         world = party.world
         self.world, self.reader = world, None
         self.log = (world.disk or world.folder) / f"relay-{count}.log"
         command = [party.ringback, "relay", "--listen", world.address, "--cores", min(2, os.cpu_count()),
-                   *party.relay_options]
+                   *party.relay_options, *more]
         if nofile:
             command = ["prlimit", f"--nofile={nofile}", *command]
         with self.log.open("wb") as log:
@@ -64,13 +63,6 @@ class Relay:
 
     def open_files(self):
         return machine.open_files(self.program.process.pid)
-
-    def limit_files(self, soft):
-        """Sets its limit of open files; returns the one before."""
-        pid = self.program.process.pid
-        before, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-        return before
 
     def terminate(self, times=1, apart=0.3):
         """Tells it to stop."""
