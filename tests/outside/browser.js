@@ -2,30 +2,12 @@
 //
 // The page is the demo's. Its event stream must show at least two events, and what is typed into its form must come
 // back from the echo WebSocket.
-const WebSocket = require('ws')
-const http = require('node:http')
+const { connect } = require('./devtools')
 const { setTimeout: after } = require('node:timers/promises')
 const [debuggerUrl, pageUrl] = process.argv.slice(2)
 
-const json = url => new Promise((resolve, reject) => http.get(url, response => {
-  let text = ''
-  response.on('data', data => { text += data }).on('end', () => resolve(JSON.parse(text)))
-}).on('error', reject))
-
 async function watch () {
-  const page = (await json(`${debuggerUrl}/json`)).find(target => target.type === 'page')
-  const socket = new WebSocket(page.webSocketDebuggerUrl)
-  await new Promise((resolve, reject) => socket.on('open', resolve).on('error', reject))
-  const replies = new Map()
-  let last = 0
-  socket.on('message', data => {
-    const { id, result, error } = JSON.parse(data)
-    if (replies.has(id)) replies.get(id)(result ?? error)
-  })
-  const call = (method, params) => new Promise(resolve => {
-    socket.send(JSON.stringify({ id: ++last, method, params }))
-    replies.set(last, resolve)
-  })
+  const { socket, call } = await connect(debuggerUrl)
   const evaluate = async expression => (await call('Runtime.evaluate', { expression })).result?.value
   const until = async (what, expression) => {
     for (let tries = 0; tries < 150; tries++, await after(100)) {

@@ -1,4 +1,5 @@
-"""The clients: loops of curl, a page in a browser, a WebSocket application. Each goes on by itself, whatever happens."""
+"""The clients: loops of curl, a page in a browser, a WebSocket application. Each goes on by itself, whatever happens.
+"""
 
 import contextlib
 import hashlib
@@ -72,9 +73,10 @@ class Curl:
             return
         body, _, tail = said.rpartition(b"\n")
         status, _, reason = tail.decode().partition(" ")
-        if status not in ("000", "200"):
-            return self.ledger.refused(f"{status} {reason}".strip(), asked)
         code = self.process.returncode
+        # None, or an interim one, if there was no response.
+        if status >= "201":
+            return self.ledger.refused(f"{status} {reason}".strip(), asked)
         fault = request.fault(body, code == 0) if status == "200" else None
         if fault:
             self.ledger.wrong(f"{request.path}: {fault}", asked)

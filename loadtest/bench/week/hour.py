@@ -1,4 +1,5 @@
-"""The hour itself: one mishap after the other, what became of every client after each, and what the relay is left with."""
+"""The hour itself: one mishap after the other, what became of every client after each, and what the relay is left with.
+"""
 
 import signal
 import time
@@ -12,7 +13,7 @@ from .world import Failed, wait_for
 FIRST_SECONDS = 60
 # A client that has not come back in time gets so long before the next mishap is not put off any more.
 RESCUE_SECONDS = 180
-# What is in progress when the clients go is over after: --linger and --client-wait, and a surplus connection of a gateway.
+# What is in progress when the clients go is over within: --linger, --client-wait.
 SETTLE_SECONDS = 60
 IN_PROGRESS = ("sessions", "buffers", "pipes", "streaming", "held")
 

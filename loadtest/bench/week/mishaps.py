@@ -16,11 +16,11 @@ from .world import Failed, Program, wait_for
 CLASSIC_SILENCE, SECOND_PROBE = 75, 60
 # A relay that holds a request for a forgotten connection gives that up after --tcp-user-timeout.
 USER_TIMEOUT = 30
-# Open files of a relay that has few, connections that one believes it may have in spite of that, and idle connections of
-# a flood.
+# Open files of a relay that has few, connections that one believes it may have in spite of that, and the idle
+# connections of a flood.
 FEW_FILES, TOO_MANY, FLOOD = 320, 5000, 400
-# More reports than a pipe (64 KiB) and the relay's queue (1,024 messages) hold; and than the rest of the log's last page
-# does, which is there also when the disk is full.
+# More reports than a pipe (64 KiB) and the relay's queue (1,024 messages) hold; and than the rest of the log's last
+# page does, which is there also when the disk is full.
 REPORTS_TO_PIPE, REPORTS_TO_DISK, PAGE = 1500, 10, 4096
 # A download that is in progress when a relay is told to stop: about three seconds.
 CANARY_BYTES, CANARY_RATE = 3 << 20, "1M"
@@ -57,7 +57,8 @@ class Canary:
         self.got.unlink(missing_ok=True)
         url = f"http://{scene.world.address}/files/bytes/{self.name}/{CANARY_BYTES}"
         self.program = Program(scene.world, "canary", [
-            "curl", "-q", "-sS", "--noproxy", "*", "--limit-rate", CANARY_RATE, "--max-time", PATIENCE, "-o", self.got, url])
+            "curl", "-q", "-sS", "--noproxy", "*", "--limit-rate", CANARY_RATE, "--max-time", PATIENCE,
+            "-o", self.got, url])
         wait_for("a download is in progress", lambda: self.got.exists() and self.got.stat().st_size)
 
     def check(self):
@@ -71,7 +72,7 @@ class Canary:
 
 
 def leave(scene, relay, **how):
-    """Has a relay stop listening, and returns the time when it does no longer."""
+    """Has a relay stop listening; returns when it did."""
     relay.terminate(**how)
     wait_for("the relay no longer listens", lambda: not scene.world.listens(), every=0.01)
     return time.time()
@@ -221,6 +222,12 @@ def forget(scene):
     scene.clear()
 
 
+def cut(scene):
+    with scene.world.cut():
+        time.sleep(scene.times["cut"])
+    scene.clear()
+
+
 def signal_all(scene):
     """To programs of ringback, which promise to go on; the examples promise nothing of the kind."""
     ours = [program for name, program in scene.party.programs.items() if scene.party.is_ringback(name)]
@@ -239,8 +246,8 @@ def kill_gateways(scene):
 
 
 class Mishap:
-    """A kind of mishap: what happens, what it needs of the world, whether clients may notice anything, and how the relay
-    has to have been started for it. A silent one is one that gateways are not told of."""
+    """A kind of mishap: what happens, what it needs of the world, whether clients may notice anything, and how the
+    relay has to have been started for it. A silent one is one that gateways are not told of."""
 
     def __init__(self, title, run, needs=None, noticed=True, silent=False, relay_options=None):
         self.title, self.run, self.needs = title, run, needs
@@ -272,6 +279,7 @@ MISHAPS = {
                     relay_options={"nofile": FEW_FILES, "more": ["--max-connections", TOO_MANY]}),
     "hang": Mishap("server behind the gateways hangs", hang, needs="service", noticed=False),
     "forget": Mishap("NAT forgets the gateways' connections", forget, needs="a network of its own", silent=True),
+    "cut": Mishap("no way between gateways and relay for a while", cut, needs="a network of its own", silent=True),
     "signals": Mishap("SIGHUP and SIGUSR1 to all of ringback", signal_all, noticed=False),
     "gateways": Mishap("gateways and devices killed and started", kill_gateways),
 }

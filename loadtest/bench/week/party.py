@@ -225,7 +225,7 @@ def invite(party, seed):
             requests = clients.bulk_requests(domain, random.Random(f"{seed}/{domain}"))
             guest(f"{domain}, bulk", dialect, Lag.BULK, clients.Curl, requests, clients.BULK_PAUSE)
     else:
-        world.skipped["page, socket, files, old"] = "node or its package ws is not installed; scripts/test installs them"
+        world.skipped["page, socket, files, old"] = "no node, or not its package ws; scripts/test installs them"
     for domain, (language, command) in devices(world, machine.ROOT / "examples" / "device").items():
         party.start_device(domain, command)
         requests = clients.device_requests(domain, language, random.Random(f"{seed}/{domain}"))

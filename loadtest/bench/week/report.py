@@ -6,7 +6,8 @@ import subprocess
 import time
 
 from .hour import IN_PROGRESS, told
-from .mishaps import MISHAPS
+from .mishaps import CLASSIC_SILENCE, MISHAPS, SECOND_PROBE, USER_TIMEOUT
+from .party import DEVICE_PAUSE, GATEWAY_PAUSE, SLACK, Lag
 
 
 def version(*command):
@@ -117,8 +118,8 @@ the other, in random order. A service manager starts again what has ended; nobod
 
 ## Who came back, and when
 
-Seconds from the moment when the cause had gone until the first right answer to what was asked after it; behind `…` until
-the first one behind which nothing went wrong any more. Of several times, the slowest.
+Seconds from the moment when the cause had gone until the first right answer to what was asked after it; behind `…`
+until the first one behind which nothing went wrong any more. Of several times, the slowest.
 
 {recoveries(data)}
 
@@ -133,13 +134,15 @@ have to be complete and in order across all connections, uploads to arrive whole
 
 {bounds(data)}
 
-Every client gets 5 s, and the time that it takes to ask again and to be served: 3 s for small requests (`--client-wait`
-among them), 5 s for bulk, 6 s for the page (Chromium waits 3 s), 8 s for the WebSocket (its pauses grow up to 5 s). When
-gateways could not register for a while, their pauses have grown: up to four times that while and 2 s, but at most 60 s
-(`ringback gateway`) or 30 s (the devices). When a NAT forgets their connections nobody tells them: a classic gateway gives
-up after 75 s of silence, a `ptth` one {data['idle']} s (`--idle-timeout`) after it last heard anything, but not before 60 s; and a relay that has sent a
-request down such a connection holds the client for another 30 s (`--tcp-user-timeout`). Draining comes on top while the old
-relay still serves. Where nothing may be noticed (full disk, stalled log, hanging server, signals), no request may fail.
+Every client gets {SLACK} s, and the time that it takes to ask again and to be served: {Lag.SMALL} s for small requests
+(`--client-wait` among them), {Lag.BULK} s for bulk, {Lag.PAGE} s for the page (Chromium waits 3 s), {Lag.SOCKET} s for
+the WebSocket (its pauses grow up to 5 s). When gateways could not register for a while, their pauses have grown: up to
+four times that while and 2 s, but at most {GATEWAY_PAUSE} s (`ringback gateway`) or {DEVICE_PAUSE} s (the devices). When
+a NAT forgets their connections, or nothing passes for a while, nobody tells them: a classic gateway gives up after
+{CLASSIC_SILENCE} s of silence, a `ptth` one when it has heard nothing for {data['idle']} s (`--idle-timeout`), but not
+before {SECOND_PROBE} s; and a relay that has sent a request down such a connection holds the client for another
+{USER_TIMEOUT} s (`--tcp-user-timeout`). As long as an old relay drains beside the new one, its clients have time. Where
+nothing may be noticed (full disk, stalled log, hanging server, signals), no request may fail.
 
 ## Left over
 

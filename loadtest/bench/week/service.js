@@ -1,7 +1,8 @@
 // The server that `ringback gateway` stands in front of: node service.js
-//   /D/            a page that follows the events     /D/events        one event each half second, numbered by the clock
-//   /D/hello/N     says its path                      /D/bytes/SEED/N  N bytes of a seed, with ?chunked in chunks
-//   /D/seen/ID     digest of the body, and how often ID came   /D/echo  the body     /D/socket  a WebSocket that echoes
+//   /D/         a page that follows the events    /D/events        an event each half second, numbered by the clock
+//   /D/hello/N  says its path                     /D/bytes/SEED/N  N bytes of a seed, with ?chunked in chunks
+//   /D/echo     the request's body, as it comes   /D/seen/ID       digest of the body, and how often ID came
+//   any path with an upgrade: a WebSocket that echoes
 'use strict'
 const { createHash } = require('node:crypto')
 const http = require('node:http')

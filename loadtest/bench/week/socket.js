@@ -1,8 +1,8 @@
 // A WebSocket client as applications have them: node socket.js URL
 //
-// It sends a message four times a second and wants each back, in order. When its connection ends it opens another after a
-// pause that grows with each failure. It has no heartbeat: it relies on being told when the other side has gone. A line
-// for everything that happens goes to standard output.
+// It sends a message four times a second and wants each back, in order. When its connection ends it opens another after
+// a pause that grows with each failure. It has no heartbeat: it relies on being told when the other side has gone. A
+// line for everything that happens goes to standard output.
 'use strict'
 const { randomBytes } = require('node:crypto')
 const WebSocket = require('ws')

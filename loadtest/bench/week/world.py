@@ -1,6 +1,8 @@
-"""Where the week happens: a network with the relay and its clients, one with the gateways, a router between the two that
-can forget connections, and a small disk for the relay's log. All of it goes when this process goes, however that is."""
+"""Where the week happens: a network with the relay and its clients, one with the gateways, a router between the two
+that can forget connections, and a small disk for the relay's log. All of it goes when this process goes, however that
+is."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -15,6 +17,7 @@ RELAY_HOST, RELAY_PORT = "10.77.1.1", 8080
 # The gateways connect from these ports, one part of them until the router forgets their connections, then the next.
 PORTS, PORTS_END = 20_000, 60_000
 PARTS = 20
+EVERYTHING = ["pref", "5", "blackhole"]
 DISK_BYTES = 16 << 20
 READY_SECONDS = 30
 END_SECONDS = 10
@@ -104,8 +107,9 @@ class World:
         self.disk = None
         self.skipped = {}
         self.part = 0
-        self.has_network = self.attempt("a network of its own", self.build_network)
+        self.attempt("a network of its own", self.build_network)
         self.attempt("a disk of its own", self.mount_disk)
+        stack.callback(self.leave_only_logs)
         self.port = self.port or machine.free_port()
         self.address = f"{self.host}:{self.port}"
 
@@ -114,8 +118,6 @@ class World:
             build()
         except (Failed, OSError, subprocess.CalledProcessError) as why:
             self.skipped[what] = str(why)
-            return False
-        return True
 
     def build_network(self):
         need_root_and("ip", "unshare", "nsenter")
@@ -172,6 +174,15 @@ class World:
         for rule in self.rules(first, last):
             run(*self.router, "ip", "rule", "add", *rule)
 
+    @contextlib.contextmanager
+    def cut(self):
+        """Nothing passes between gateways and relay, and nobody is told."""
+        run(*self.router, "ip", "rule", "add", *EVERYTHING)
+        try:
+            yield
+        finally:
+            run(*self.router, "ip", "rule", "del", *EVERYTHING)
+
     @staticmethod
     def rules(first, last):
         return [["pref", "10", "ipproto", "tcp", which, f"{first}-{last}", "blackhole"] for which in ("sport", "dport")]
@@ -183,8 +194,22 @@ class World:
         disk = self.folder / "disk"
         disk.mkdir()
         run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk)
-        self.stack.callback(run, "umount", "--lazy", disk)
         self.disk = disk
+
+        def unmount():
+            run("umount", "--lazy", disk)
+            disk.rmdir()
+        self.stack.callback(unmount)
+
+    def leave_only_logs(self):
+        """What somebody may want to look at stays until the folder goes."""
+        for log in (self.disk or self.folder).glob("relay-*.log"):
+            shutil.move(log, self.logs / log.name)
+        for path in self.folder.iterdir():
+            if path.is_dir() and path not in (self.logs, self.disk):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file():
+                path.unlink()
 
     def fill_disk(self):
         """Fills the disk to the last byte; gives the file that does."""
