@@ -5,6 +5,7 @@ import platform
 import subprocess
 import time
 
+from .. import machine
 from .hour import IN_PROGRESS, told
 from .mishaps import CLASSIC_SILENCE, MISHAPS, SECOND_PROBE, USER_TIMEOUT
 from .party import DEVICE_PAUSE, GATEWAY_PAUSE, SLACK, Lag
@@ -19,13 +20,18 @@ def version(*command):
         return "none"
 
 
+def number(name, program):
+    """A program's version without its name."""
+    return version(program, "--version").removeprefix(name).split(" (")[0].split()[0]
+
+
 def gather(hour, ringback, settings, leftovers):
     """Everything that the document says, in a form that a program reads, too."""
-    party = hour.party
+    party, commit = hour.party, version("git", "-C", machine.ROOT, "rev-parse", "--short", "HEAD")
     return {
-        "versions": {"ringback": version(ringback, "--version"), "kernel": platform.release(),
-                     "curl": " ".join(version("curl", "--version").split()[:2]), "node": version("node", "--version"),
-                     "Chromium": version("chromium", "--version"), "Python": platform.python_version()},
+        "versions": {"ringback": f"{number('ringback', ringback)}, checkout {commit}", "kernel": platform.release(),
+                     "curl": number("curl", "curl"), "node": number("v", "node"), "Python": platform.python_version(),
+                     "Chromium": number("Chromium", "chromium")},
         "date": time.strftime("%Y-%m-%d"), "minutes": (hour.ended - hour.began) / 60, **settings,
         "relay_starts": party.relays, "mishaps": hour.records,
         "clients": {ledger.name: of_client(ledger, hour) for ledger in hour.ledgers},
@@ -137,8 +143,9 @@ have to be complete and in order across all connections, uploads to arrive whole
 Every client gets {SLACK} s, and the time that it takes to ask again and to be served: {Lag.SMALL} s for small requests
 (`--client-wait` among them), {Lag.BULK} s for bulk, {Lag.PAGE} s for the page (Chromium waits 3 s), {Lag.SOCKET} s for
 the WebSocket (its pauses grow up to 5 s). When gateways could not register for a while, their pauses have grown: up to
-four times that while and 2 s, but at most {GATEWAY_PAUSE} s (`ringback gateway`) or {DEVICE_PAUSE} s (the devices). When
-a NAT forgets their connections, or nothing passes for a while, nobody tells them: a classic gateway gives up after
+four times that while and 2 s, but at most {GATEWAY_PAUSE} s (`ringback gateway`) or {DEVICE_PAUSE} s (the devices).
+
+When a NAT forgets their connections, or nothing passes for a while, nobody tells them: a classic gateway gives up after
 {CLASSIC_SILENCE} s of silence, a `ptth` one when it has heard nothing for {data['idle']} s (`--idle-timeout`), but not
 before {SECOND_PROBE} s; and a relay that has sent a request down such a connection holds the client for another
 {USER_TIMEOUT} s (`--tcp-user-timeout`). As long as an old relay drains beside the new one, its clients have time. Where
