@@ -13,8 +13,6 @@ from .world import Failed, wait_for
 FIRST_SECONDS = 60
 # A client that has not come back in time gets so long before the next mishap is not put off any more.
 RESCUE_SECONDS = 180
-# What is in progress when the clients go is over within: --linger, --client-wait.
-SETTLE_SECONDS = 60
 IN_PROGRESS = ("sessions", "buffers", "pipes", "streaming", "held")
 
 
@@ -123,14 +121,14 @@ class Hour:
             guest.stop()
         relay = self.party.relay
         found = {"clients gone": self.wait_for_report(
-            relay, "its clients have gone", SETTLE_SECONDS,
+            relay, "its clients have gone", self.times["settle"],
             lambda held: not any(held[name] for name in IN_PROGRESS) and held["connections"] == held["parked"])}
         for name, program in self.party.programs.items():
             code = program.end()
             if self.party.is_ringback(name) and code != 0:
                 self.party.fault(f"{name} was told to stop and ended with {code}: {program.said()[-500:]}")
         found["gateways gone"] = self.wait_for_report(
-            relay, "its gateways have gone", self.times["grace"] + SETTLE_SECONDS,
+            relay, "its gateways have gone", self.times["grace"] + self.times["settle"],
             lambda held: not any(held[name] for name in (*IN_PROGRESS, "connections", "parked", "domains")))
         relay.program.may_end = True
         relay.program.signal(signal.SIGTERM)
