@@ -14,8 +14,9 @@ from .world import Failed, Program, wait_for
 # How long a gateway may believe in a connection that was forgotten on the way. Classic: until the relay has not said
 # anything for so long. ptth: until nothing has come for --idle-timeout, but not before a second probe is due.
 CLASSIC_SILENCE, SECOND_PROBE = 75, 60
-# A relay that holds a request for a forgotten connection gives that up after --tcp-user-timeout.
-USER_TIMEOUT = 30
+# A relay that has sent a request down a forgotten connection gives that up after --tcp-user-timeout, and one that waits
+# there for room for the rest of an upload after --response-timeout or --session-idle.
+HELD = 60
 # Open files of a relay that has few, connections that one believes it may have in spite of that, and the idle
 # connections of a flood.
 FEW_FILES, TOO_MANY, FLOOD = 320, 5000, 400
@@ -262,7 +263,7 @@ class Mishap:
             seconds += min(longest, 4 * scene.shut_out + 2)
         if self.silent:
             ptth = max(scene.times["idle"], SECOND_PROBE)
-            seconds += USER_TIMEOUT + (ptth if ledger.dialect == "ptth" else CLASSIC_SILENCE)
+            seconds += HELD + (ptth if ledger.dialect == "ptth" else CLASSIC_SILENCE)
         return seconds
 
 

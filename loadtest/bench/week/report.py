@@ -7,7 +7,7 @@ import time
 
 from .. import machine
 from .hour import IN_PROGRESS, told
-from .mishaps import CLASSIC_SILENCE, MISHAPS, SECOND_PROBE, USER_TIMEOUT
+from .mishaps import CLASSIC_SILENCE, HELD, MISHAPS, SECOND_PROBE
 from .party import DEVICE_PAUSE, GATEWAY_PAUSE, SLACK, Lag
 
 
@@ -147,9 +147,10 @@ four times that while and 2 s, but at most {GATEWAY_PAUSE} s (`ringback gateway`
 
 When a NAT forgets their connections, or nothing passes for a while, nobody tells them: a classic gateway gives up after
 {CLASSIC_SILENCE} s of silence, a `ptth` one when it has heard nothing for {data['idle']} s (`--idle-timeout`), but not
-before {SECOND_PROBE} s; and a relay that has sent a request down such a connection holds the client for another
-{USER_TIMEOUT} s (`--tcp-user-timeout`). As long as an old relay drains beside the new one, its clients have time. Where
-nothing may be noticed (full disk, stalled log, hanging server, signals), no request may fail.
+before {SECOND_PROBE} s; and a relay that has sent a request down such a connection holds the client for up to {HELD} s
+more (`--tcp-user-timeout` is 30 s, `--response-timeout` and `--session-idle` are 60 s). As long as an old relay drains
+beside the new one, its clients have time. Where nothing may be noticed (full disk, stalled log, hanging server,
+signals), no request may fail.
 
 ## Left over
 
