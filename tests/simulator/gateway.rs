@@ -44,6 +44,8 @@ struct Serving {
     body: Body,
     /// When to answer, if it has not been.
     answer_at: Option<Millis>,
+    /// Where in `out` the answer begins.
+    answer_from: usize,
     tunnel: bool,
     opaque: bool,
 }
@@ -267,7 +269,10 @@ impl Gateway {
 
     fn away<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
         if let Some(serving) = self.serving.take() {
-            ledger.exchanges[serving.id].disturbed = true;
+            let exchange = &mut ledger.exchanges[serving.id];
+            exchange.disturbed = true;
+            // It rested before the first byte.
+            exchange.answered &= self.sent > serving.answer_from;
         }
         self.peer = None;
         self.state = State::Away;

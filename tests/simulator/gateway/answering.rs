@@ -48,7 +48,7 @@ impl Gateway {
             self.out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.last = Some(id);
-        self.serving = Some(Serving { id, body, answer_at, tunnel, opaque });
+        self.serving = Some(Serving { id, body, answer_at, answer_from: 0, tunnel, opaque });
     }
 
     fn head_fault(&self, exchange: &Exchange, head: &Head) -> Option<&'static str> {
@@ -76,6 +76,7 @@ impl Gateway {
             return false;
         }
         serving.answer_at = None;
+        serving.answer_from = self.out.len();
         let id = serving.id;
         let exchange = &mut ledger.exchanges[id];
         let answer = exchange.answer;
