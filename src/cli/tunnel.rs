@@ -54,6 +54,9 @@ pub struct Args {
 
 /// Runs the command until its tunnel has ended or it is interrupted.
 pub fn run(args: Args) -> ExitCode {
+    if args.listen.is_some() {
+        log_to_stderr(false);
+    }
     let proxies = match way(args.proxy, &args.relay) {
         Ok(proxies) => proxies,
         Err(error) => return failed(&error),
@@ -97,7 +100,6 @@ async fn stdio(config: tunnel::Config, asks: &mut Asks) -> ExitCode {
 }
 
 async fn listen(config: tunnel::Config, address: SocketAddr, asks: &mut Asks) -> ExitCode {
-    log_to_stderr(false);
     let bound = match TcpListener::bind(address).await {
         Ok(listener) => listener.local_addr().map(|address| (listener, address)),
         Err(error) => Err(error),

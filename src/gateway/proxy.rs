@@ -83,6 +83,9 @@ impl Proxies {
 /// itself has patience with a body. A parked connection, of which a NAT knows no more, is found to be gone after this time.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// Interim responses of a proxy before its answer.
+const INTERIM_MAX: usize = 10;
+
 /// Host and port, the port also if it is HTTP's own.
 fn whole(authority: &Authority) -> String {
     match authority.host.contains(':') {
@@ -123,7 +126,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, relay: &Authority) -> io::Re
     request.extend_from_slice(b"\r\n");
     stream.write_all(&request).await?;
     let mut answer = Buffer::default();
-    loop {
+    for _ in 0..INTERIM_MAX {
         let Some(head) = head::response(stream, &mut answer, Method::Connect).await? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -138,6 +141,7 @@ async fn ask(stream: &mut TcpStream, proxy: &Proxy, relay: &Authority) -> io::Re
             status => return Err(io::Error::other(format!("it answered {status} to CONNECT {to}"))),
         }
     }
+    Err(io::Error::other("it goes on with interim responses"))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn parse(bytes: &[u8], method: Method) -> Result<Parse<Repaired>, NotARespon
     }
     match end_of(bytes, start)? {
         Some(end) => repaired(bytes, start, end, method).map(Parse::Complete),
-        None if bytes.len() == HEAD_BYTES_MAX => Err(NotAResponse::Bad("the head is too long")),
+        None if bytes.len() == HEAD_BYTES_MAX => Err(NotAResponse::too_long()),
         None => Ok(Parse::Partial),
     }
 }

@@ -44,6 +44,21 @@ pub enum NotAResponse {
     Bad(&'static str),
 }
 
+/// What is wrong with a head that is longer than any may be.
+const TOO_LONG: &str = "the head is too long";
+
+impl NotAResponse {
+    /// The head for which a limit was exceeded: of its length, or of its number of fields.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, NotAResponse::Bad(wrong) if *wrong == TOO_LONG || *wrong == Refusal::TooManyHeaders.wrong())
+    }
+
+    /// A head that is longer than any may be.
+    pub(super) fn too_long() -> NotAResponse {
+        NotAResponse::Bad(TOO_LONG)
+    }
+}
+
 /// Parses the head at the start of `bytes`, the answer to a request with `method`. `headers_max` bounds the number of
 /// header fields (at most [`RESPONSE_HEADERS_MAX`]).
 ///
@@ -100,7 +115,7 @@ fn parse_with<const ROOM: usize>(
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut response, bytes, room) {
         Ok(Status::Complete(len)) => Ok(Parse::Complete(read(&bytes[..len], method, &response)?)),
-        Ok(Status::Partial) if bytes.len() == HEAD_BYTES_MAX => Err(NotAResponse::Bad("the head is too long").into()),
+        Ok(Status::Partial) if bytes.len() == HEAD_BYTES_MAX => Err(NotAResponse::Bad(TOO_LONG).into()),
         Ok(Status::Partial) => Ok(Parse::Partial),
         Err(Error::TooManyHeaders) => Err(Failed::TooManyHeaders),
         Err(Error::Version) => Err(Refusal::UnsupportedVersion.into()),

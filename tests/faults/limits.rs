@@ -139,3 +139,20 @@ fn silent_limits_are_counted() {
     let _burst: Vec<_> = (0..50).map(|_| server.try_connect()).collect();
     eventually("accepting pauses", || counted(|counters| counters.accept_paused.value()) > 0);
 }
+
+/// A response head beyond what any may have is counted like one beyond the limits, in both dialects.
+#[test]
+fn endless_response_heads_are_counted() {
+    let server = Server::start(config());
+    for (dialect, nth) in [(Dialect::Ptth, 1), (Dialect::Classic, 2)] {
+        let mut gateway = server.gateway(dialect, "dev");
+        let mut client = server.client(get("/dev/") + "\r\n");
+        if dialect == Dialect::Classic {
+            gateway.expect(CLASSIC_101);
+        }
+        gateway.head();
+        gateway.try_send(format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(70_000)));
+        assert!(client.head().starts_with("HTTP/1.1 502 "));
+        assert_eq!(server.count(|counters| counters.over_response_head.value()), nth);
+    }
+}

@@ -97,10 +97,11 @@ pub(super) fn read<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut 
                 desk.consume(gateway, front_len);
                 Read::Passed
             }
+            Err(error) if error.is_too_long() => over_limit(x, desk),
             Err(_) => Read::Failed(bad(x)),
         },
         Ok(_) => over_limit(x, desk),
-        Err(NotAResponse::Bad(wrong)) if wrong == Refusal::TooManyHeaders.wrong() => over_limit(x, desk),
+        Err(error) if error.is_too_long() => over_limit(x, desk),
         Err(_) => Read::Failed(bad(x)),
     }
 }
