@@ -138,7 +138,8 @@ def test():
     for program in ("node", "curl", "nginx"):
         need(program)
     # The relay waits for nobody longer than this test does.
-    relay = Relay("--early-204", "--hostname", "relay.test", "--linger", "200ms", "--client-wait", "500ms", "--cores", harness.cores(2))
+    relay = Relay("--early-204", "--hostname", "relay.test", "--linger", "200ms", "--client-wait", "500ms",
+                  "--absent-wait", "500ms", "--start-grace", "0s", "--cores", harness.cores(2))
     address = "127.0.0.1", relay.port
     found = Findings()
     direction, only = (ONLY.split(":")[0], int(ONLY.split(":")[1])) if ONLY else (None, None)
