@@ -76,3 +76,20 @@ async fn an_answer_that_is_no_http_goes_through_until_its_end() {
     drop(at_target);
     wire.end().await;
 }
+
+/// A classic relay passes requests on as they are, so that the prefix would be any client's word.
+#[tokio::test]
+async fn a_classic_relays_prefix_is_not_believed() {
+    let (relay, target) = (Host::start().await, Host::start().await);
+    let config = Config { dialect: Dialect::Classic, strip_prefix: true, ..config(&relay, &target) };
+    let _gateway = Gateway::start(config);
+    let mut way = relay.accept().await;
+    way.head().await;
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Prefix: //evil.example\r\n\r\n";
+    way.say(format!("{CLASSIC_101}{request}")).await;
+    let mut at_target = target.accept().await;
+    at_target.expect(request).await;
+    let answer = "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n";
+    at_target.say(answer).await;
+    way.expect(answer).await;
+}
