@@ -165,7 +165,7 @@ fn dialect() -> impl TypedValueParser<Value = Dialect> {
     })
 }
 
-/// The way to the relay, from the command line or else from the environment, which is told if it is not straight.
+/// The way to the relay, from the command line or else from the environment. A proxy on it is logged.
 pub(super) fn way(given: Option<Proxies>, relay: &Authority) -> Result<Proxies, String> {
     let proxies = given.unwrap_or_else(Proxies::from_env);
     if let Some(proxy) = proxies.name(relay).map_err(|error| error.to_string())? {

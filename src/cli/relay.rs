@@ -340,8 +340,8 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
 const LIMIT_LOOK: Duration = Duration::from_secs(1);
 const LIMIT_OVER: Duration = Duration::from_secs(10);
 
-/// Says when new connections begin to be refused for want of room, and when that is over; and that keys are not checked
-/// here, to whom it may surprise.
+/// Says when new connections begin to be refused for want of room, and when that is over; and, once a gateway has sent a
+/// key, that keys are not checked here.
 fn watch(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
     let refused = || -> u64 {
         relay.counters().iter().map(|counters| counters.over_connections.value() + counters.accept_failed.value()).sum()

@@ -71,7 +71,7 @@ pub struct Config {
     pub hostnames: Vec<String>,
     /// Answer a classic gateway's first POST with 204 at once.
     pub early_204: bool,
-    /// How long a client waits for a gateway that is busy or has gone within `domain_grace`.
+    /// Maximum time that a client waits for a gateway that is busy.
     pub client_wait: Duration,
     /// Maximum time, if it is longer, that a client waits for a gateway that has recently gone, or that may be on its way to
     /// a relay that has just started.

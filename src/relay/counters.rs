@@ -55,7 +55,7 @@ pub struct Counters {
     pub over_domain: Counter,
     /// Times that accepting paused.
     pub accept_paused: Counter,
-    /// Connections closed because no head came, or none ended, in time.
+    /// Connections closed because no head began in time.
     pub idle: Counter,
     /// Times that a direction was to be spliced and no pipe was free.
     pub no_pipe: Counter,

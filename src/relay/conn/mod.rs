@@ -104,7 +104,7 @@ bitflags! {
         const LAST = 2048;
         /// A gateway that wants the path prefix stripped.
         const STRIP = 4096;
-        /// The kernel's limit was raised: the peer's window may stay closed for as long as our own timeouts allow.
+        /// The kernel's own limit counts: the peer's window may stay closed for as long as our own timeouts allow.
         const PATIENT = 8192;
         /// A gateway in its domain's list of those that may be taken back from their clients.
         const IN_DOUBT = 16384;
