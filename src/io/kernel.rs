@@ -6,7 +6,7 @@ use rustix::{
     ioctl,
     net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, sockopt},
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
 
 /// Scattered bytes up to this many are gathered here and sent as one piece: cheaper than what the kernel does with
 /// a list.
@@ -14,6 +14,9 @@ const GATHER_BYTES: usize = 1024;
 
 /// Asks for the bytes that a socket has sent and that were not acknowledged (TIOCOUTQ; SIOCOUTQ in tcp(7)).
 const SIOCOUTQ: ioctl::Opcode = 0x5411;
+
+/// So many probes without an acknowledgement are not a matter of chance.
+const PROBES: u8 = 3;
 
 /// A shard's buffers and pipes, and the calls that use them.
 pub struct Kernel {
@@ -71,6 +74,19 @@ impl Calls for Kernel {
         let query = unsafe { ioctl::Getter::<SIOCOUTQ, i32>::new() };
         // SAFETY: it does nothing else.
         unsafe { ioctl::ioctl(borrow(socket), query) }.map_or(0, |bytes| bytes.max(0) as u32)
+    }
+
+    fn unanswered(&self, socket: &Socket) -> Duration {
+        let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+        let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes there.
+        let done = unsafe {
+            libc::getsockopt(socket.number(), libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut len)
+        };
+        // SAFETY: all of it is plain numbers, zero where the kernel wrote nothing.
+        let info = unsafe { info.assume_init() };
+        let owes = info.tcpi_unacked > 0 || info.tcpi_probes >= PROBES;
+        if done == 0 && owes { Duration::from_millis(info.tcpi_last_ack_recv.into()) } else { Duration::ZERO }
     }
 
     fn send(&self, socket: &Socket, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {

@@ -233,6 +233,10 @@ pub trait Calls {
     /// a third of its buffer is free; this says before that whether the peer takes anything.
     fn unsent(&self, socket: &Socket) -> u32;
 
+    /// How long ago the peer has last acknowledged anything, if it owes an acknowledgement of data or of probes; otherwise
+    /// zero. A peer whose window is closed acknowledges probes.
+    fn unanswered(&self, socket: &Socket) -> Duration;
+
     /// Sends what `more` has held back.
     fn push(&self, socket: &Socket);
 

@@ -25,6 +25,7 @@ pub struct Times {
     pub min_rate_after: u32,
     pub drain: u32,
     pub drain_tunnels: u32,
+    pub user_timeout: u32,
 }
 
 impl Times {
@@ -44,6 +45,7 @@ impl Times {
             min_rate_after: ticks(config.min_rate_after),
             drain: ticks(config.drain),
             drain_tunnels: ticks(config.drain_tunnels),
+            user_timeout: ticks(config.tcp_user_timeout),
         }
     }
 }
@@ -106,8 +108,8 @@ impl<C: Calls> Desk<'_, C> {
     }
 
     /// Leaves a peer whose window is closed to our own timeouts: with its own limit the kernel counts the time for which
-    /// nothing is acknowledged, closed window or not. Without, it gives up only peers that do not even acknowledge its probes
-    /// (`tcp_retries2`, about 15 minutes).
+    /// nothing is acknowledged, closed window or not. Without, it takes about 15 minutes (`tcp_retries2`) to give up peers
+    /// that do not even acknowledge its probes; in a tunnel, [`Calls::unanswered`] tells earlier.
     pub fn be_patient(&mut self, conn: &mut Conn) {
         if !conn.is(Flags::PATIENT) {
             conn.flags.insert(Flags::PATIENT);

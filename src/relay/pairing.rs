@@ -123,7 +123,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             None => Here::Unknown,
             Some(domain) if !domain.parked.is_empty() => Here::Parked,
             Some(domain) if domain.gateways() > 0 => Here::Busy,
-            Some(_) => Here::None,
+            Some(domain) if domain.is_listed() => Here::None,
+            Some(_) => Here::Unknown,
         };
         let elsewhere = match here {
             Here::Parked => 0,

@@ -42,7 +42,7 @@ impl Name {
 /// forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
-    /// None so far: clients wait for the first.
+    /// None, and none is expected but by clients that already wait.
     Never,
     /// Number of their connections, parked and busy.
     Here(u32),
@@ -111,6 +111,12 @@ impl Domain {
         let left = self.gateways() - 1;
         self.presence = if left > 0 { Presence::Here(left) } else { Presence::GoneSince(tick) };
         left == 0
+    }
+
+    /// It is not expected to have gateways any more: the directory no longer lists this shard for it.
+    pub fn unlist(&mut self) {
+        debug_assert_eq!(self.gateways(), 0);
+        self.presence = Presence::Never;
     }
 
     /// Restarts the time for which a domain without gateways is remembered.

@@ -17,9 +17,9 @@ pub struct View {
 /// What a shard has of a domain's gateways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Here {
-    /// It does not know the domain.
+    /// It does not know the domain, or only by clients that already wait for it.
     Unknown,
-    /// None now, but there were some, or clients wait for the first one.
+    /// None now, but lately there were some.
     None,
     /// Some, all busy.
     Busy,

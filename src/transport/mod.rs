@@ -54,6 +54,13 @@ impl Transport {
         }
     }
 
+    /// How long ago the peer has last acknowledged anything, if it owes an acknowledgement; otherwise zero.
+    pub fn unanswered(&self, calls: &impl Calls) -> Duration {
+        match self {
+            Transport::Plain(socket) => calls.unanswered(socket),
+        }
+    }
+
     /// Sends what `more` has held back.
     pub fn push(&mut self, calls: &impl Calls) {
         match self {

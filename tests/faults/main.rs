@@ -8,6 +8,7 @@ mod ending;
 mod fins;
 mod limits;
 mod pace;
+mod paths;
 mod rings;
 mod rooms;
 mod scene;

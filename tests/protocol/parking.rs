@@ -84,6 +84,36 @@ fn domains_are_forgotten() {
     client.expect(Refusal::NoGateway.kept());
 }
 
+/// A client that waits does not make others wait for a domain that is forgotten; it is served all the same when a gateway
+/// comes.
+#[test]
+fn nobody_waits_because_others_do() {
+    let wait = Duration::from_secs(3600);
+    let remembers = Config { client_wait: wait, domain_grace: Duration::from_millis(300), ..config() };
+    let starts = Config { client_wait: wait, start_grace: Duration::from_secs(1), ..config() };
+    for (config, seen) in [(remembers, true), (starts, false)] {
+        let server = Server::start(config);
+        if seen {
+            drop(server.ptth("dev"));
+            server.await_parked(0);
+        }
+        let mut first = server.client(get("/dev/1") + "\r\n");
+        eventually("the first waits", || server.held().sessions == 1);
+        let refused = || server.count(|counters| counters.refused(Refusal::NoGateway).value());
+        let others = std::cell::RefCell::new(Vec::new());
+        eventually("later ones are refused", || {
+            others.borrow_mut().push(server.client(get("/dev/2") + "\r\n"));
+            refused() > 0
+        });
+        drop(others);
+        eventually("the first still waits", || server.held().sessions == 1);
+        let mut gateway = server.ptth("dev");
+        gateway.expect(Dialect::Ptth.seen(&get("/dev/1"), false));
+        gateway.send(ok("x"));
+        first.expect(ok("x"));
+    }
+}
+
 /// Clients of a busy gateway are served one after the other, in the order they came.
 #[test]
 fn clients_of_a_busy_gateway_queue() {

@@ -96,7 +96,8 @@ impl Client {
         let mut random = random.fork();
         let scripts = (0..random.between(1, 3)).map(|_| draw_script(&mut random, ledger)).collect();
         // In calm seeds, gateways are there first.
-        let at = ledger.epoch + if ledger.calm { 5000 } else { 0 } + random.pick(&[0, 10, 500, 2000]);
+        let after_gateways = if ledger.calm && !ledger.early { 5000 } else { 0 };
+        let at = ledger.epoch + after_gateways + random.pick(&[0, 10, 500, 2000]);
         Client { number, at, random, scripts, live: None }
     }
 

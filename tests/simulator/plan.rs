@@ -152,6 +152,8 @@ pub struct Ledger {
     pub ipv6: bool,
     /// When everything begins.
     pub epoch: Millis,
+    /// Clients ask before their gateways have registered: the relay has just started and has them wait.
+    pub early: bool,
     /// Since when each gateway has been free, by its number: its domain, and the time.
     pub free: Vec<Option<(usize, Millis)>>,
     /// How long clients wait, if the oracle on refusals counts.

@@ -40,6 +40,8 @@ const MOVES_SPARE: u64 = 50;
 const FAILING: u32 = 20;
 /// So many domains in a thousand have several names, which their gateways register in one list.
 const SEVERAL: u32 = 400;
+/// A relay that has clients wait for so long after its start can be asked before any gateway has registered.
+const EARLY: Duration = Duration::from_secs(10);
 /// Longer than anything takes that is under way when a drain begins.
 const DRAIN: Duration = Duration::from_secs(600);
 
@@ -104,7 +106,7 @@ impl Kind {
     }
 }
 
-fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
+fn config(random: &mut Random, waits: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
     let seconds = Duration::from_secs;
     let config = Config {
         buffer_size: tuning.buffer_bytes as u32,
@@ -122,8 +124,8 @@ fn config(random: &mut Random, tuning: &Tuning, kind: &Kind) -> Config {
         tunnel_idle: seconds(120),
         drain: DRAIN,
         drain_tunnels: DRAIN,
-        start_grace: Duration::ZERO,
-        absent_wait: Duration::ZERO,
+        start_grace: seconds(waits.pick(&[0, 2, 10, 30])),
+        absent_wait: seconds(waits.pick(&[0, 5, 60])),
         max_head_bytes: 1024,
         // Clients that finish early are promised their answers here.
         gone_clients: GoneClients::Never,
@@ -176,7 +178,9 @@ impl Simulation {
         let mut random = Random::new(!seed);
         let kind = Kind::draw(&mut random, variation);
         let tuning = tuning(&mut random, &kind, variation);
-        let config = Arc::new(config(&mut random, &tuning, &kind));
+        // Drawn apart, so that the rest is what it would be without.
+        let mut waits = Random::new(seed.rotate_left(48));
+        let config = Arc::new(config(&mut random, &mut waits, &tuning, &kind));
         config.validate().expect("a configuration that works");
         let count = if kind.crowd { random.between(3, 5) } else { random.between(1, 3) };
         let (epoch, fails_from) = (tuning.epoch_millis, tuning.fails_from.unwrap_or(Millis::MAX));
@@ -199,6 +203,7 @@ impl Simulation {
             rated: config.min_rate > 0,
             ipv6: !variation.lacks("ipv6"),
             epoch,
+            early: kind.calm && !kind.limited && config.start_grace >= EARLY && waits.chance(500),
             client_wait: (!kind.limited && !variation.lacks("refusals")).then_some(wait),
             domains: if kind.crowd { 1 } else { random.between(1, 3) },
             ..Ledger::default()

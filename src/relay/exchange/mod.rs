@@ -78,6 +78,7 @@ pub fn step<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, d
     }
     look_at_client(x, client, desk);
     let too_slow = keep_pace(x, client, desk);
+    watch_path(x, client, gateway, desk);
     match ends(x, client, gateway, desk) {
         Outcome::Pending if spent => Outcome::Spent,
         Outcome::Pending => too_slow.unwrap_or(Outcome::Pending),
@@ -177,6 +178,27 @@ pub fn has_drained<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_
         x.touch(client, desk);
     }
     drained
+}
+
+/// A tunnel may be silent for hours. Where the kernel has been told to be patient with one of its peers, that is asked
+/// from time to time whether it still acknowledges anything.
+fn watch_path<C: Calls>(x: &Exchange, client: &mut Conn, gateway: &Conn, desk: &Desk<'_, C>) {
+    let patient = client.is(Flags::PATIENT) || gateway.is(Flags::PATIENT);
+    if x.phase == Phase::Tunnel && patient && client.deadline == x.idle_at && desk.times.user_timeout != 0 {
+        client.deadline = earlier(x.idle_at, after(desk.tick, desk.times.user_timeout));
+    }
+}
+
+/// Whether a peer of a tunnel acknowledges nothing any more: the path to it is lost. If not, it is asked again later.
+pub fn is_lost<C: Calls>(x: &Exchange, client: &mut Conn, gateway: &mut Conn, desk: &Desk<'_, C>) -> bool {
+    let limit = desk.config.tcp_user_timeout;
+    let lost = |conn: &mut Conn| conn.is(Flags::PATIENT) && conn.transport().unanswered(&*desk.calls) >= limit;
+    if lost(client) || lost(gateway) {
+        return true;
+    }
+    client.deadline = x.idle_at;
+    watch_path(x, client, gateway, desk);
+    false
 }
 
 /// The outcome that follows from either side's end, or the response's.

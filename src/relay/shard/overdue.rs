@@ -104,6 +104,15 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             Phase::Asked | Phase::Answering if !x.is_overdue(self.tables.tick) => {
                 self.tables.enqueue(slot, Lane::Fresh)
             }
+            Phase::Tunnel if !is_due(x.idle_at, self.tables.tick) => {
+                let lost = |x: &mut Exchange, client: &mut Conn, gateway: &mut Conn, desk: &mut Desk<'_, E::Calls>| {
+                    exchange::is_lost(x, client, gateway, desk)
+                };
+                if self.tables.with_exchange(id, budget, lost) {
+                    self.tables.counters.stalled.bump();
+                    self.tables.abort(id, true);
+                }
+            }
             // The gateway owes a response, or room for the request.
             Phase::Asked if x.up.is_done() || !x.up.is_flushed() => {
                 let head_only = x.method == Method::Head;

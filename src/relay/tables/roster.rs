@@ -229,12 +229,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             if !self.park.contains(domain) || self.park[domain].gone_since() != Some(lost) {
                 continue;
             }
-            if self.park[domain].waiting.is_empty() {
-                self.tell(domain, |directory, hash| directory.lose(hash, self.number));
-                self.park.remove(domain);
-            } else {
-                self.remember(domain);
-            }
+            self.tell(domain, |directory, hash| directory.lose(hash, self.number));
+            // Clients that wait do so until their time is up; no others join them.
+            self.park[domain].unlist();
+            self.may_be_empty(domain);
         }
     }
 }
