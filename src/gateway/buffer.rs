@@ -4,10 +4,14 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
+use super::socket;
 use crate::http::HEAD_BYTES_MAX;
 
 /// What one direction of a busy connection holds. Parked connections hold nothing.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The same while it carries bulk: fewer and larger pieces cost everybody on the way less.
+const BULK_BYTES: usize = 256 * 1024;
 
 /// A queue of bytes: filled from a socket at the back, consumed at the front.
 #[derive(Debug, Default)]
@@ -15,7 +19,12 @@ pub(super) struct Buffer {
     bytes: Vec<u8>,
     /// Bytes at the front that are consumed already.
     consumed: usize,
+    /// How many times in a row there was more than it had room for; at most [`BULK_AFTER`].
+    brimful: u8,
 }
+
+/// So many times in a row are bulk, and no long head.
+const BULK_AFTER: u8 = 2;
 
 impl Buffer {
     /// The bytes that are waiting.
@@ -66,7 +75,9 @@ impl Buffer {
     /// Those of the source, and [`io::ErrorKind::InvalidData`] when a head grew too long.
     pub async fn fill(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
         self.make_room()?;
-        source.read_buf(&mut self.bytes).await
+        let read = source.read_buf(&mut self.bytes).await?;
+        self.note();
+        Ok(read)
     }
 
     /// Appends what `source` has right now.
@@ -75,12 +86,34 @@ impl Buffer {
     /// As [`Buffer::fill`], and [`io::ErrorKind::WouldBlock`] when there is nothing.
     pub fn try_fill(&mut self, source: &TcpStream) -> io::Result<usize> {
         self.make_room()?;
-        source.try_read_buf(&mut self.bytes)
+        let room = self.bytes.capacity() - self.bytes.len();
+        let read = source.try_read_buf(&mut self.bytes)?;
+        socket::has_read(source, read, room);
+        self.note();
+        Ok(read)
+    }
+
+    /// Whether bytes come faster than they are consumed.
+    pub fn is_bulk(&self) -> bool {
+        self.brimful == BULK_AFTER
+    }
+
+    /// What comes from here on has to show again that it is bulk.
+    pub fn forget_bulk(&mut self) {
+        self.brimful = 0;
+    }
+
+    fn note(&mut self) {
+        let brimful = self.bytes.len() == self.bytes.capacity();
+        self.brimful = if brimful { BULK_AFTER.min(self.brimful + 1) } else { 0 };
     }
 
     fn make_room(&mut self) -> io::Result<()> {
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve_exact(BUFFER_BYTES);
+        if self.bytes.is_empty() {
+            let wanted = if self.is_bulk() { BULK_BYTES } else { BUFFER_BYTES };
+            if self.bytes.capacity() < wanted {
+                self.bytes = Vec::with_capacity(wanted);
+            }
         }
         if self.bytes.len() == self.bytes.capacity() && self.consumed > 0 {
             self.bytes.drain(..self.consumed);

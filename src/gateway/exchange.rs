@@ -8,7 +8,9 @@ use super::{
     Config,
     buffer::Buffer,
     clock::Clock,
-    head, registration,
+    head,
+    pipe::{Pipe, SPLICE_MIN},
+    registration,
     socket::{self, End},
     stripped::Stripped,
 };
@@ -159,9 +161,8 @@ async fn send(head: &RequestHead, last: bool, mut there: Flow<'_>) -> Result<(),
         // Should the target not read the body, it is told to take nothing behind the head for a request.
         let lines = &there.buffer.filled()[..len - b"\r\n".len()];
         let own = [lines, b"Connection: close\r\n\r\n"].concat();
-        there.write(&own).await.map_err(Stop::Sink)?;
-        there.buffer.consume(len);
-        len = 0;
+        there.buffer.replace(len, &own);
+        len = own.len();
     }
     there.pass(len, head.body).await
 }
@@ -214,7 +215,7 @@ impl Back<'_> {
                     return Err(Failure::Unanswered("a 101 that nobody asked for".to_owned()));
                 }
                 100..=199 => {
-                    let len = self.repair(usize::from(head.len)).await?;
+                    let len = self.repair(usize::from(head.len));
                     let mut flow = self.flow();
                     flow.write_ready(len).await.map_err(Failure::Relay)?;
                     flow.buffer.consume(len);
@@ -260,20 +261,19 @@ impl Back<'_> {
             self.buffer.consume(cut);
             len -= cut;
         }
-        let len = self.repair(len).await?;
+        let len = self.repair(len);
         self.pass_body(len, head.body).await?;
         let keep_target = head.self_delimited && both_keep && !self.last;
         Ok(Answered::Whole { status: Some(head.status), keep_relay, keep_target })
     }
 
-    /// Sends a head of `len` bytes that has line ends of a single line feed with proper ones, so that nobody behind
-    /// the gateway sees other lines than it did; and one that leads to a path with what was stripped from that. Returns
-    /// how many bytes of the head are still to be sent: all or none.
-    async fn repair(&mut self, len: usize) -> Result<usize, Failure> {
+    /// Gives a head of `len` bytes that has line ends of a single line feed proper ones, so that nobody behind the
+    /// gateway sees other lines than it did; and one that leads to a path what was stripped from that. Returns its length.
+    fn repair(&mut self, len: usize) -> usize {
         let head = &self.buffer.filled()[..len];
         let led = self.stripped.as_ref().and_then(|stripped| stripped.restore(head));
         if led.is_none() && !has_bare_lf(head) {
-            return Ok(len);
+            return len;
         }
         let head = led.as_deref().unwrap_or(head);
         let mut own = Vec::with_capacity(2 * len);
@@ -282,10 +282,8 @@ impl Back<'_> {
             own.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
             own.extend_from_slice(b"\r\n");
         }
-        let mut flow = self.flow();
-        flow.write(&own).await.map_err(Failure::Relay)?;
-        flow.buffer.consume(len);
-        Ok(0)
+        self.buffer.replace(len, &own);
+        own.len()
     }
 
     /// Passes `len` bytes, which are in the buffer, and the body behind them.
@@ -335,6 +333,16 @@ impl Flow<'_> {
             if body.is_done() {
                 return Ok(());
             }
+            if self.buffer.is_bulk()
+                && body.opaque() >= SPLICE_MIN
+                && let Some(pipe) = Pipe::open()
+            {
+                self.buffer.forget_bulk();
+                self.splice(pipe, &mut body).await?;
+                if body.is_done() {
+                    return Ok(());
+                }
+            }
             let filling = self.buffer.fill(&mut self.from);
             match self.clock.limit(self.config.idle_timeout, filling).await.map_err(Stop::Source)? {
                 0 if matches!(body, Body::UntilClose) => return Ok(()),
@@ -345,13 +353,28 @@ impl Flow<'_> {
         }
     }
 
+    /// Passes what may pass unseen through a pipe, until that is all, the source ends, or only little comes at a time.
+    async fn splice(&mut self, mut pipe: Pipe, body: &mut Body) -> Result<(), Stop> {
+        let idle = self.config.idle_timeout;
+        while body.opaque() > 0 && pipe.is_worth_it() {
+            let filling = pipe.fill(self.from.0, body.opaque());
+            let filled = self.clock.limit(idle, filling).await.map_err(Stop::Source)?;
+            if filled == 0 {
+                break;
+            }
+            self.clock.moved();
+            body.skip(filled as u64);
+            while !pipe.is_empty() {
+                self.clock.limit(idle, pipe.drain(self.to.0)).await.map_err(Stop::Sink)?;
+                self.clock.moved();
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the first `len` bytes of the buffer, and leaves them there.
     async fn write_ready(&mut self, len: usize) -> io::Result<()> {
         let bytes = &self.buffer.filled()[..len];
-        write(&mut self.to, bytes, self.clock, self.config).await
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         write(&mut self.to, bytes, self.clock, self.config).await
     }
 }

@@ -23,6 +23,7 @@ mod connection;
 mod exchange;
 mod head;
 mod parking;
+mod pipe;
 mod pool;
 mod proxy;
 mod pump;

@@ -73,6 +73,8 @@ pub(super) struct Pool {
     not_before: Option<Instant>,
     /// Set while more than `spare` are parked.
     surplus: Option<Surplus>,
+    /// What [`Pool::wake_at`] has said last.
+    wakes_at: Option<Instant>,
 }
 
 /// The fewest connections that were parked at any time until `until`. Counting so, and not by each connection's own
@@ -86,7 +88,17 @@ struct Surplus {
 impl Pool {
     pub fn new(limits: Limits) -> Pool {
         assert!(limits.spare >= 1 && limits.max >= limits.spare, "checked by Config");
-        Pool { limits, opening: 0, parked: 0, busy: 0, failures: 0, probing: false, not_before: None, surplus: None }
+        Pool {
+            limits,
+            opening: 0,
+            parked: 0,
+            busy: 0,
+            failures: 0,
+            probing: false,
+            not_before: None,
+            surplus: None,
+            wakes_at: None,
+        }
     }
 
     /// How many connections to open now; they count as opening from here on.
@@ -103,9 +115,19 @@ impl Pool {
     }
 
     /// When to ask again although nothing has changed.
-    pub fn wake_at(&self) -> Option<Instant> {
+    pub fn wake_at(&mut self) -> Option<Instant> {
+        self.wakes_at = self.due();
+        self.wakes_at
+    }
+
+    fn due(&self) -> Option<Instant> {
         let open_at = self.not_before.filter(|_| self.missing() > 0);
         [open_at, self.surplus.as_ref().map(|s| s.until)].into_iter().flatten().min()
+    }
+
+    /// Whether [`Pool::wake_at`] has said a later time than it would now.
+    fn is_due_earlier(&self) -> bool {
+        self.due().is_some_and(|due| self.wakes_at.is_none_or(|at| due < at))
     }
 
     /// How many parked connections to close because they were not needed for a while.
@@ -137,10 +159,9 @@ impl Pool {
         self.parked + self.busy > 0
     }
 
-    /// A connection went from one stage to another. True when [`Pool::open`] or [`Pool::wake_at`] may now say
-    /// something new.
+    /// A connection went from one stage to another. True when [`Pool::open`] may now say something new, or
+    /// [`Pool::wake_at`] an earlier time.
     pub fn moved(&mut self, from: Stage, to: Stage, now: Instant) -> bool {
-        let watched = self.surplus.is_some();
         *self.count(from) -= 1;
         *self.count(to) += 1;
         if to != Stage::Opening {
@@ -150,7 +171,7 @@ impl Pool {
             self.failures = 0;
         }
         self.watch_surplus(now);
-        from == Stage::Opening || self.missing() > 0 || watched != self.surplus.is_some()
+        from == Stage::Opening || self.missing() > 0 || self.is_due_earlier()
     }
 
     /// A connection is gone. Returns how long no new one will be opened, if this end decided that; `random` is

@@ -1,9 +1,36 @@
 //! Raw bytes both ways, for tunnels and upgraded connections.
 use std::{future::Future, io, pin::pin, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Stdin, Stdout},
+    net::TcpStream,
+};
 
-use super::{buffer::Buffer, clock::Clock};
+use super::{buffer::Buffer, clock::Clock, pipe::Pipe, socket::End};
+
+/// A source or a sink, which may be a socket.
+pub(super) trait Port {
+    /// The socket.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Port for End<'_> {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.0)
+    }
+}
+
+impl Port for Stdin {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Port for Stdout {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 /// One direction: a source, a sink, and the bytes that were read from the source before.
 pub(super) struct Way<'b, R, W> {
@@ -29,10 +56,10 @@ pub(super) struct Patience {
 /// more ends its own way only: what its peer had to say before it closed is still delivered.
 pub(super) async fn both<A, B, C, D>(there: Way<'_, A, B>, back: Way<'_, C, D>, patience: Patience) -> io::Result<()>
 where
-    A: AsyncRead + Unpin,
-    B: AsyncWrite + Unpin,
-    C: AsyncRead + Unpin,
-    D: AsyncWrite + Unpin,
+    A: AsyncRead + Port + Unpin,
+    B: AsyncWrite + Port + Unpin,
+    C: AsyncRead + Port + Unpin,
+    D: AsyncWrite + Port + Unpin,
 {
     let clock = &Clock::start();
     join(one(there, clock), one(back, clock), clock, patience).await
@@ -69,8 +96,8 @@ pub(super) async fn join(
 /// Those of the source.
 pub(super) async fn one<R, W>(way: Way<'_, R, W>, clock: &Clock) -> io::Result<()>
 where
-    R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    R: AsyncRead + Port + Unpin,
+    W: AsyncWrite + Port + Unpin,
 {
     let Way { mut from, mut to, early: buffer } = way;
     loop {
@@ -88,10 +115,37 @@ where
         if to.flush().await.is_err() {
             return Ok(());
         }
+        if buffer.is_bulk()
+            && let (Some(from), Some(to)) = (from.socket(), to.socket())
+            && let Some(pipe) = Pipe::open()
+        {
+            buffer.forget_bulk();
+            if !splice(pipe, from, to, clock).await? {
+                return Ok(());
+            }
+        }
         if buffer.fill(&mut from).await? == 0 {
             let _gone_is_as_good = to.shutdown().await;
             return Ok(());
         }
         clock.moved();
     }
+}
+
+/// Passes bulk through a pipe, until only little comes at a time or the source has ended. False when the sink takes
+/// nothing any more.
+///
+/// # Errors
+/// Those of the source.
+async fn splice(mut pipe: Pipe, from: &TcpStream, to: &TcpStream, clock: &Clock) -> io::Result<bool> {
+    while pipe.is_worth_it() && pipe.fill(from, u64::MAX).await? > 0 {
+        clock.moved();
+        while !pipe.is_empty() {
+            if pipe.drain(to).await.is_err() {
+                return Ok(false);
+            }
+            clock.moved();
+        }
+    }
+    Ok(true)
 }

@@ -111,6 +111,16 @@ pub(super) fn reset_on_drop(stream: &TcpStream) {
     let _a_failed_one_is_no_end_in_order = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// Notes that so many bytes were read from `stream` where there was room for so many: if for more, nothing is left, and
+/// the next read need not ask the kernel to learn that. Only where the kernel tells each arrival anew, which goes for
+/// epoll and kqueue.
+pub(super) fn has_read(stream: &TcpStream, read: usize, room: usize) {
+    if cfg!(unix) && 0 < read && read < room {
+        let _not_before_more_arrives =
+            stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+}
+
 /// A connection as a source and a sink that may be watched at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct End<'s>(pub &'s TcpStream);
@@ -119,9 +129,10 @@ impl AsyncRead for End<'_> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(into.initialize_unfilled()) {
+            let room = into.remaining();
+            match self.0.try_read_buf(into) {
                 Ok(read) => {
-                    into.advance(read);
+                    has_read(self.0, read, room);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -13,7 +13,8 @@ use super::{
     clock::{Clock, within},
     head, proxy,
     pump::{self, Patience, Way},
-    registration, socket,
+    registration,
+    socket::{self, End},
     status::{SUM_UP_EVERY, Status},
 };
 use crate::http::Method;
@@ -173,13 +174,12 @@ async fn answer(stream: &mut TcpStream, early: &mut Buffer) -> io::Result<Answer
 /// # Errors
 /// [`TunnelError`].
 pub async fn stdio(config: &Config) -> Result<(), TunnelError> {
-    let Tunnel { mut relay, early: mut from_relay } = open(config).await?;
-    let (relay_in, relay_out) = relay.split();
+    let Tunnel { relay, early: mut from_relay } = open(config).await?;
     let mut typed = Buffer::default();
     let clock = &Clock::start();
-    let there = pump::one(Way { from: stdin(), to: relay_out, early: &mut typed }, clock);
+    let there = pump::one(Way { from: stdin(), to: End(&relay), early: &mut typed }, clock);
     let back = async {
-        pump::one(Way { from: relay_in, to: stdout(), early: &mut from_relay }, clock).await?;
+        pump::one(Way { from: End(&relay), to: stdout(), early: &mut from_relay }, clock).await?;
         close_stdout()
     };
     Ok(pump::join(there, back, clock, config.patience()).await?)
@@ -230,15 +230,14 @@ pub async fn listen(config: Config, listener: TcpListener, shutdown: impl Future
 /// Pause after a failed accept, so that running out of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn serve(config: Arc<Config>, mut client: TcpStream) {
+async fn serve(config: Arc<Config>, client: TcpStream) {
     let carried = async {
         socket::prepare(&client)?;
-        let Tunnel { mut relay, early: mut from_relay } = open(&config).await?;
-        let (relay_in, relay_out) = relay.split();
-        let (client_in, client_out) = client.split();
+        let Tunnel { relay, early: mut from_relay } = open(&config).await?;
+        let (relay, client) = (End(&relay), End(&client));
         let mut from_client = Buffer::default();
-        let there = Way { from: client_in, to: relay_out, early: &mut from_client };
-        let back = Way { from: relay_in, to: client_out, early: &mut from_relay };
+        let there = Way { from: client, to: relay, early: &mut from_client };
+        let back = Way { from: relay, to: client, early: &mut from_relay };
         pump::both(there, back, config.patience()).await.map_err(TunnelError::Broken)
     };
     if let Err(error) = carried.await {

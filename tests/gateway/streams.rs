@@ -1,5 +1,5 @@
 //! Bodies that take their time: a byte that arrived is a byte sent on.
-use crate::wire::{GET, OK, joined};
+use crate::wire::{GET, OK, Wire, joined};
 
 #[tokio::test]
 async fn an_event_arrives_before_the_next_is_sent() {
@@ -139,4 +139,82 @@ async fn the_target_hears_at_once_that_the_client_is_gone() {
     relay.head().await;
     drop(relay);
     at_target.end().await;
+}
+
+/// Sends a lot at once, then little by little, then a lot again; each small piece has to arrive before the next is sent.
+async fn carries(from: &mut Wire, to: &mut Wire, pieces: &[Vec<u8>]) {
+    for piece in pieces {
+        let ((), ()) = tokio::join!(from.say(piece), to.expect(piece));
+    }
+}
+
+/// Payload in pieces: 2 MiB, some of a few bytes, and 2 MiB.
+fn pieces() -> Vec<Vec<u8>> {
+    let bytes = |from: u32, len: u32| (from..from + len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let small = (0..40).map(|n| bytes(n, 1 + n % 7));
+    [bytes(0, 2 << 20)].into_iter().chain(small).chain([bytes(7, 2 << 20)]).collect()
+}
+
+fn chunk(piece: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()
+}
+
+#[tokio::test]
+async fn bulk_and_what_follows_arrive_at_once_whatever_the_framing() {
+    let pieces = pieces();
+    let length: usize = pieces.iter().map(Vec::len).sum();
+    let one_chunk = pieces.concat();
+    let framed = [
+        (format!("Content-Length: {length}\r\n"), pieces.clone()),
+        ("Transfer-Encoding: chunked\r\n".to_owned(), {
+            let whole = one_chunk.chunks(1 << 20).flat_map(chunk).collect();
+            pieces.iter().map(|piece| chunk(piece)).chain([whole, b"0\r\n\r\n".to_vec()]).collect()
+        }),
+    ];
+    let (mut relay, target, _host, _gateway) = joined().await;
+    let mut at_target = None;
+    for (field, pieces) in &framed {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+        relay.say(&head).await;
+        let at_target = match &mut at_target {
+            Some(there) => there,
+            none => none.insert(target.accept().await),
+        };
+        at_target.expect(&head).await;
+        carries(&mut relay, at_target, pieces).await;
+        let head = format!("HTTP/1.1 200 OK\r\n{field}\r\n");
+        at_target.say(&head).await;
+        relay.expect(&head).await;
+        carries(at_target, &mut relay, pieces).await;
+    }
+}
+
+#[tokio::test]
+async fn bulk_in_a_tunnel_and_what_follows_arrive_at_once() {
+    let (mut relay, target, _host, _gateway) = joined().await;
+    relay.say("CONNECT /my-domain HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut at_target = target.accept().await;
+    relay.expect("HTTP/1.1 200 OK\r\n\r\n").await;
+    for _ in 0..2 {
+        carries(&mut relay, &mut at_target, &pieces()).await;
+        carries(&mut at_target, &mut relay, &pieces()).await;
+    }
+    relay.finish().await;
+    at_target.end().await;
+    at_target.say("still talking").await;
+    relay.expect("still talking").await;
+}
+
+#[tokio::test]
+async fn a_response_without_a_length_ends_behind_its_bulk() {
+    let (mut relay, target, _host, _gateway) = joined().await;
+    relay.say(GET).await;
+    let mut at_target = target.accept().await;
+    at_target.expect(GET).await;
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+    at_target.say(head).await;
+    relay.head().await;
+    carries(&mut at_target, &mut relay, &pieces()).await;
+    drop(at_target);
+    relay.end().await;
 }
