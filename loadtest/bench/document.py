@@ -254,7 +254,8 @@ SETTING = """## How it was measured
   this machine's is; cells named *-bbr* were measured with BBR, which paces every sender and costs all of them more.
 - *paced-…*: each transfer's sender has the kernel keep to the rate (`SO_MAX_PACING_RATE`, and `TCP_NOTSENT_LOWAT` for a tenth of a
   second): the far side's answers, or the load generator's uploads. Loopback's MTU is that of Ethernet, chunks hold a tenth of a second,
-  and transfers of four seconds begin one after the other. The share is of all transfers' rates together. HAProxy has pipes for
+  and transfers of four seconds begin one after the other. The share is of all transfers' rates together; a connection's
+  first ten packets are not paced (by Linux), so who opens new ones gets a little more than asked. HAProxy has pipes for
   all of them, nginx keeps as many connections to the origin.
 - *gateway-…*: the far sides are programs as users have them, on CPU {rest} with the origin and the load generator: `ringback gateway` of
   the same build as the relay (with `--against`, of the other build for the other relay), or rathole's client; nginx and HAProxy connect

@@ -11,7 +11,8 @@ PACED_MODES = {"get": "down, by length", "put": "up, by length", "chunked-get": 
                "chunked-put": "up, chunked", "tunnel-get": "down, tunnel", "tunnel-put": "up, tunnel"}
 # What most networks carry; loopback's own 64 KiB would make two packets of a second's bytes.
 MTU = 1_500
-# A transfer's length: each ends, and is checked, well within what the generator waits for at the end.
+# A transfer's length: each ends, and is checked, well within what the generator waits for at the end. As long again until
+# the first ones, which are shorter, are over.
 TRANSFER_SECONDS = 4
 STREAMS = 4
 CONNECTIONS = 64
@@ -29,7 +30,7 @@ def paced(count, pace, mode):
         with machine.mtu(MTU), contender.running(bench, gateways=2 * count, domains=count, tunnel=tunnel, pace=far,
                                                  connections=count) as setup:
             report = checked(load(bench, setup, "bulk", "--mode", mode, "--domains", count, "--pace", pace,
-                                  "--size", pace * TRANSFER_SECONDS, "--warmup", 2,
+                                  "--size", pace * TRANSFER_SECONDS, "--warmup", TRANSFER_SECONDS,
                                   connections=count, seconds=seconds))
         return {"cpu_seconds_per_gb": report["relay"]["cpu_seconds_per_gb"],
                 "megabytes_per_second": report["bulk_bytes_per_second"] / 1e6,
