@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import textwrap
 from pathlib import Path
 
 from . import machine, users
@@ -38,6 +39,8 @@ METRICS = {
     "busiest_shard": ("busiest shard's share", "{:.2f}", None),
     "errors": ("errors", "{:,.0f}", None),
 }
+# Characters in a line of prose.
+WIDTH = 120
 FLOOR = ("bare pipe", "bare pipe, splice")
 P, C, PIPE = "ringback, ptth", "ringback, classic", "bare pipe"
 
@@ -142,7 +145,7 @@ def far_sides(cell):
     if not having:
         return ""
     told = (f"{', '.join(f'*{label}*' for label in labels)}: {far}" for far, labels in having.items())
-    return f"Far sides: {'; '.join(told)}.\n\n"
+    return textwrap.fill(f"Far sides: {'; '.join(told)}.", WIDTH) + "\n\n"
 
 
 def verdicts(data):
@@ -260,7 +263,8 @@ SETTING = """## How it was measured
 - *gateway-…*: the far sides are programs as users have them, on CPU {rest} with the origin and the load generator: `ringback gateway` of
   the same build as the relay (with `--against`, of the other build for the other relay), or rathole's client; nginx and HAProxy connect
   to the origin. *Gateway CPU* is what that program has used; where there is none there is no figure.
-- *rate-…*: an open loop at the same rate for everybody, for what a relay costs that is not full.
+- *rate-…*: an open loop at the same rate for everybody, for what a relay costs that is not full. What is answered after the end counts,
+  with its time and its CPU.
 - Beside downloads, small requests have clients and backends of their own, with a higher priority than those of the downloads; nginx
   and HAProxy send them to an origin of their own.
 - Open loop: requests are due by the clock, and latency counts from when a request was due, not from when it could be sent.
@@ -275,7 +279,8 @@ SETTING = """## How it was measured
   still tells about the relay. A relay with time to spare is woken more often for fewer requests at a time, which costs it more for each.
 - This is a virtual machine whose neighbours come and go: absolute times drift, by half at times. Compare within a
   table, not across runs.
-- Where *answered/s* stays below an open loop's rate, or the share of the asked rate below 1, somebody was full: the relay, or CPU {rest}.
+- Where *answered/s* stays below an open loop's rate, its latencies are a queue's, or the share of the asked rate is below 1, somebody
+  was full: the relay, or CPU {rest}, which then makes the generator late, too.
 - Two CPUs: two shards have nothing left for the load, so throughput at two shards says nothing; CPU for each request does.
 
 ## How to repeat it

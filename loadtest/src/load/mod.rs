@@ -258,13 +258,18 @@ async fn measure(run: Rc<Run>) -> io::Result<Report> {
         progress.tell(&run.tally);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let after = look()?;
+    let mut after = look()?;
     // An open loop's and the idle ones' last answers still count.
     run.tally.measuring.set(idle || rate(&run.args).is_some());
     run.over.set(true);
     run.schedule.end();
     let unanswered = drain(&run).await;
+    if rate(&run.args).is_some() {
+        // What its last answers have cost counts, too: many, if it asks for more than there is.
+        after = look()?;
+    }
     let mut report = blank(&run.args);
+    report.drain_seconds = began.elapsed().as_secs_f64() - seconds;
     report.measured(&run.tally, seconds, unanswered);
     let [relay, gateway] = std::array::from_fn(|index| Some(after[index].as_ref()?.since(before[index].as_ref()?)));
     report.relay = relay.map(|usage| report.of_each(usage));

@@ -204,6 +204,8 @@ pub struct Report {
     pub domains: usize,
     pub rate: Option<f64>,
     pub seconds: f64,
+    /// How long the last answers took to come after that.
+    pub drain_seconds: f64,
     pub requests: u64,
     pub requests_per_second: f64,
     pub errors: u64,
