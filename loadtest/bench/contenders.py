@@ -4,24 +4,35 @@ import contextlib
 import shlex
 import os
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from . import machine
 from .machine import REST_CPU, RELAY_CPU, Program, free_port
 
 OPEN_FILES = 19_900
+# Seconds that a gateway program has until the first request through it is answered.
+BEGINNING = 10
+# Whom those that connect to their backends have there.
+ORIGIN = "an origin that answers from memory"
 # Domains of their own for bulk beside small requests; those with a configuration send them to an origin of its own.
 SMALL_DOMAINS, BULK_DOMAINS = 32, 4
 BULK_PATHS = [f"/d{SMALL_DOMAINS + n}/" for n in range(BULK_DOMAINS)]
 
 
 class Setup:
-    """A relay that is running: where clients connect to, and whose CPU counts."""
+    """A relay that is running: where clients connect to, whose CPU counts, and the program before the server if any."""
 
-    def __init__(self, target, program):
+    def __init__(self, target, program, gateway=None):
         self.target = target
         self.program = program
         self.pid = program.pid
+        self.gateway_pid = gateway.pid if gateway else None
+
+
+def paced(pace):
+    """What makes those that answer keep to so many bytes a second on each connection."""
+    return ["--pace", pace] if pace else []
 
 
 class Bench:
@@ -33,10 +44,10 @@ class Bench:
         self.relay_program = self.ringback
         self.relay_args = shlex.split(os.environ.get("RINGBACK_RELAY_ARGS", ""))
 
-    def origin(self, stack, cpus=REST_CPU, nice=0):
+    def origin(self, stack, cpus=REST_CPU, nice=0, pace=None):
         """A plain server with the fleet's answers; gives its port."""
         port = free_port()
-        program = Program([self.loadtest, "origin", "--listen", f"127.0.0.1:{port}"], cpus, nice=nice)
+        program = Program([self.loadtest, "origin", "--listen", f"127.0.0.1:{port}", *paced(pace)], cpus, nice=nice)
         stack.callback(program.stop)
         program.wait_port(port)
         return port
@@ -55,11 +66,11 @@ class Bench:
         return Setup(f"127.0.0.1:{port}", program)
 
     def fleet(self, stack, relay, dialect="ptth", gateways=10, domains=None, offset=0, cpus=REST_CPU,
-              seconds=120, nice=0):
+              seconds=120, nice=0, pace=None):
         """Gateways, all registered when this returns."""
         command = [self.loadtest, "fleet", "--relay", relay, "--dialect", dialect,
                    "--gateways", gateways, "--domains", domains or gateways,
-                   "--domain-offset", offset, "--processes", -(-gateways // 6_000)]
+                   "--domain-offset", offset, "--processes", -(-gateways // 6_000), *paced(pace)]
         if gateways > 1_000:
             command += ["--source-net", machine.fresh_net()]
         pipe = machine.subprocess.PIPE
@@ -69,36 +80,88 @@ class Bench:
         return program
 
 
+    def gateway(self, stack, relay, origin, connections, dialect, cpus=REST_CPU):
+        """The gateway program in front of an origin, ready when this returns; of the same build as the relay."""
+        command = [self.relay_program, "gateway", "--relay", f"http://{relay}", "--domain", "d0",
+                   "--target", f"127.0.0.1:{origin}", "--dialect", dialect,
+                   "--connections", connections, "--max-connections", connections]
+        program = Program(command, cpus, env={"RUST_LOG": "warn"})
+        stack.callback(program.stop)
+        end = machine.time.monotonic() + BEGINNING
+        while not answers(relay):
+            if program.process.poll() is not None or machine.time.monotonic() > end:
+                raise RuntimeError(f"{program.command} does not answer:\n{program.output()}")
+            machine.time.sleep(0.1)
+        # One has been answered; the others are as near.
+        machine.time.sleep(0.5)
+        return program
+
+
+def answers(relay):
+    """Whether a request through the relay comes back with 200."""
+    try:
+        with urllib.request.urlopen(f"http://{relay}/d0/x", timeout=BEGINNING) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
 class Ringback:
     """Our relay and a fleet."""
+
+    far = "a fleet of gateways that answers from memory"
 
     def __init__(self, dialect, program=None):
         self.dialect = dialect
         # Another build of it, if not the one of this checkout.
         self.program = program
-        self.label = f"{program.name if program else 'ringback'}, {dialect}"
+        self.label = f"{f'other {program.name}' if program else 'ringback'}, {dialect}"
+
+    def against(self, program):
+        """The same with another build."""
+        return type(self)(self.dialect, program)
 
     @contextlib.contextmanager
-    def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, bulk=0, nice=0, **_):
+    def running(self, bench, gateways=64, domains=None, cpus=RELAY_CPU, rest=REST_CPU, bulk=0, nice=0, pace=None,
+                **_):
         with contextlib.ExitStack() as stack:
             setup = bench.relay(stack, cpus)
-            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, nice=nice)
+            bench.fleet(stack, setup.target, self.dialect, gateways, domains, cpus=rest, nice=nice, pace=pace)
             if bulk:
                 bench.fleet(stack, setup.target, self.dialect, bulk, offset=domains or gateways, cpus=rest)
             yield setup
 
 
+class RingbackGateway(Ringback):
+    """Our relay and our gateway program, in front of an origin."""
+
+    far = "`ringback gateway` of the same build, in front of an origin that answers from memory"
+
+    def __init__(self, dialect, program=None):
+        super().__init__(dialect, program)
+        self.label += ", gateway program"
+
+    @contextlib.contextmanager
+    def running(self, bench, gateways=64, **_):
+        with contextlib.ExitStack() as stack:
+            origin, setup = bench.origin(stack), bench.relay(stack)
+            gateway = bench.gateway(stack, setup.target, origin, gateways, self.dialect)
+            yield Setup(setup.target, setup.program, gateway)
+
+
 class Pipe:
     """The bare pipe: the floor."""
+
+    far = ORIGIN
 
     def __init__(self, splice=False):
         self.splice = splice
         self.label = "bare pipe, splice" if splice else "bare pipe"
 
     @contextlib.contextmanager
-    def running(self, bench, **_):
+    def running(self, bench, pace=None, **_):
         with contextlib.ExitStack() as stack:
-            origin = bench.origin(stack)
+            origin = bench.origin(stack, pace=pace)
             port = free_port()
             command = [bench.loadtest, "pipe", "--listen", f"127.0.0.1:{port}",
                        "--to", f"127.0.0.1:{origin}"]
@@ -111,12 +174,18 @@ class Pipe:
 class Configured:
     """A program that reads a configuration file and connects to an origin."""
 
+    far = ORIGIN
+    # Transfers at a time that it has to have room for.
+    connections = 0
+
     @contextlib.contextmanager
     def running(self, bench, **options):
         with contextlib.ExitStack() as stack:
             self.install()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            origin, port = bench.origin(stack, nice=options.get("nice", 0)), free_port()
+            self.connections = options.get("connections", 0)
+            origin = bench.origin(stack, nice=options.get("nice", 0), pace=options.get("pace"))
+            port = free_port()
             bulk = bench.origin(stack) if options.get("bulk") else origin
             config = folder / "config"
             config.write_text(self.config(port, origin, bulk, folder, options.get("tunnel", False)))
@@ -148,7 +217,7 @@ http {{
   keepalive_timeout 1h; keepalive_requests 1000000000; client_max_body_size 0;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  upstream origin {{ server 127.0.0.1:{origin}; keepalive 512; keepalive_requests 1000000000;
+  upstream origin {{ server 127.0.0.1:{origin}; keepalive {max(512, self.connections)}; keepalive_requests 1000000000;
                      keepalive_timeout 1h; }}
   upstream bulk {{ server 127.0.0.1:{bulk}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 1h; }}
   proxy_http_version 1.1; proxy_set_header Connection "";
@@ -181,12 +250,14 @@ class HAProxy(Configured):
     def config(self, port, origin, bulk, folder, tunnel):
         splice = "option splice-request\n  option splice-response" if self.splice else ""
         apart = "" if bulk == origin else f"use_backend bulk if {{ path_beg {' '.join(BULK_PATHS)} }}"
+        # Those that are spliced at a time have one each way. Pipes and connections share the open files, two each.
+        pipes = max(200, 2 * self.connections)
         http = "" if tunnel else "option http-keep-alive\n  http-reuse always\n  option forwardfor"
         return f"""
 global
   nbthread 1
-  maxconn 9500
-  maxpipes 200
+  maxconn {OPEN_FILES // 2 - 250 - pipes}
+  maxpipes {pipes}
   {f"tune.pipesize {self.pipe_bytes}" if self.pipe_bytes else ""}
 defaults
   mode {"tcp" if tunnel else "http"}
@@ -212,6 +283,7 @@ class Rathole(Configured):
     """rathole: its server is the relay, its client runs beside the origin."""
 
     label = "rathole"
+    far = f"rathole's client, in front of {ORIGIN}"
 
     def install(self):
         self.program = machine.cargo_install("rathole", "rathole", "0.5.0", "server", "client")
@@ -229,11 +301,11 @@ bind_addr = "127.0.0.1:{port}"
         return [self.program, "--server", config]
 
     @contextlib.contextmanager
-    def running(self, bench, **_):
+    def running(self, bench, pace=None, **_):
         with contextlib.ExitStack() as stack:
             self.install()
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            origin, port, self.control = bench.origin(stack), free_port(), free_port()
+            origin, port, self.control = bench.origin(stack, pace=pace), free_port(), free_port()
             (folder / "server.toml").write_text(self.config(port))
             (folder / "client.toml").write_text(f"""
 [client]
@@ -251,7 +323,7 @@ local_addr = "127.0.0.1:{origin}"
             stack.callback(client.stop)
             server.wait_port(port)
             machine.time.sleep(0.5)
-            yield Setup(f"127.0.0.1:{port}", server)
+            yield Setup(f"127.0.0.1:{port}", server, client)
 
 
 def install():
@@ -262,6 +334,7 @@ def install():
 
 
 PTTH, CLASSIC = Ringback("ptth"), Ringback("classic")
+WITH_GATEWAY = RingbackGateway("ptth")
 PIPE, PIPE_SPLICE = Pipe(), Pipe(splice=True)
 NGINX, HAPROXY, RATHOLE = Nginx(), HAProxy(), Rathole()
 HAPROXY_SPLICE, HAPROXY_TUNED = HAProxy(splice=True), HAProxy(splice=True, pipe_bytes=1 << 20)

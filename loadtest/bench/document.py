@@ -2,9 +2,10 @@
 
 import json
 import statistics
+import textwrap
 from pathlib import Path
 
-from . import machine
+from . import machine, users
 
 # What a metric is called, how it is shown, and whether less is better (None: told, not judged).
 METRICS = {
@@ -12,8 +13,11 @@ METRICS = {
     "requests_per_second": ("requests/s", "{:,.0f}", False),
     "answered_per_second": ("answered/s", "{:,.0f}", None),
     "cpu_seconds_per_gb": ("CPU s/GB", "{:.3f}", True),
+    "gateway_us_per_request": ("gateway CPU µs/request", "{:.1f}", True),
+    "gateway_cpu_seconds_per_gb": ("gateway CPU s/GB", "{:.3f}", True),
     "megabytes_per_second": ("MB/s", "{:,.0f}", False),
     "megabytes_per_second_alone": ("MB/s alone", "{:,.0f}", None),
+    "share_of_pace": ("share of the asked rate", "{:.3f}", None),
     "kept": ("share of speed kept", "{:.2f}", False),
     "p50_us": ("p50 µs", "{:,.0f}", True),
     "p99_us": ("p99 µs", "{:,.0f}", True),
@@ -35,6 +39,8 @@ METRICS = {
     "busiest_shard": ("busiest shard's share", "{:.2f}", None),
     "errors": ("errors", "{:,.0f}", None),
 }
+# Characters in a line of prose.
+WIDTH = 120
 FLOOR = ("bare pipe", "bare pipe, splice")
 P, C, PIPE = "ringback, ptth", "ringback, classic", "bare pipe"
 
@@ -131,6 +137,17 @@ def cell_table(cell):
     return "\n".join(lines)
 
 
+def far_sides(cell):
+    """A sentence about who had what behind it; cells measured before this was recorded have none."""
+    having = {}
+    for label, far in cell.get("far", {}).items():
+        having.setdefault(far, []).append(label)
+    if not having:
+        return ""
+    told = (f"{', '.join(f'*{label}*' for label in labels)}: {far}" for far, labels in having.items())
+    return textwrap.fill(f"Far sides: {'; '.join(told)}.", WIDTH) + "\n\n"
+
+
 def verdicts(data):
     lines = ["| № | what | must be | is | |", "|---|---|---:|---:|---|"]
     for number, goal in goals():
@@ -195,6 +212,21 @@ def latency_chart(data, loadtest, folder):
     return f"\n![{title}](benchmarks-latency.svg)\n"
 
 
+def rate_chart(data, loadtest, folder):
+    """CPU for a small request by the rate of an open loop."""
+    rates = [rate for rate in users.RATES if f"rate-{rate}" in data["cells"]]
+    if not rates:
+        return ""
+    series = []
+    for label in dict.fromkeys(label for rate in rates for label in data["cells"][f"rate-{rate}"]["rounds"]):
+        found = ((rate, values(data, f"rate-{rate}", label, "us_per_request")) for rate in rates)
+        series.append({"label": label, "points": [[rate, statistics.median(v)] for rate, v in found if v]})
+    title = "CPU for a small request, by rate"
+    source = {"title": title, "x": "requests/s", "y": METRICS["us_per_request"][0], "series": series}
+    chart(loadtest, "lines", folder / "benchmarks-rate.svg", source)
+    return f"\n![{title}](benchmarks-rate.svg)\n"
+
+
 INTRO = """# Benchmarks
 
 Written by `scripts/compare`; the numbers of every round are in [benchmarks.json](benchmarks.json).
@@ -223,6 +255,16 @@ SETTING = """## How it was measured
   the status, and that the body names the domain asked, or has the number of bytes asked for. `errors` counts what was wrong.
 - Everything runs in a network namespace of its own, with *cubic* as everybody's congestion control, Linux's own choice, whatever
   this machine's is; cells named *-bbr* were measured with BBR, which paces every sender and costs all of them more.
+- *paced-…*: each transfer's sender has the kernel keep to the rate (`SO_MAX_PACING_RATE`, and `TCP_NOTSENT_LOWAT` for a tenth of a
+  second): the far side's answers, or the load generator's uploads. Loopback's MTU is that of Ethernet, chunks hold a tenth of a second,
+  and transfers of four seconds begin one after the other. The share is of all transfers' rates together; a connection's
+  first ten packets are not paced (by Linux), so who opens new ones gets a little more than asked. HAProxy has pipes for
+  all of them, nginx keeps as many connections to the origin.
+- *gateway-…*: the far sides are programs as users have them, on CPU {rest} with the origin and the load generator: `ringback gateway` of
+  the same build as the relay (with `--against`, of the other build for the other relay), or rathole's client; nginx and HAProxy connect
+  to the origin. *Gateway CPU* is what that program has used; where there is none there is no figure.
+- *rate-…*: an open loop at the same rate for everybody, for what a relay costs that is not full. What is answered after the end counts,
+  with its time and its CPU.
 - Beside downloads, small requests have clients and backends of their own, with a higher priority than those of the downloads; nginx
   and HAProxy send them to an origin of their own.
 - Open loop: requests are due by the clock, and latency counts from when a request was due, not from when it could be sent.
@@ -237,6 +279,8 @@ SETTING = """## How it was measured
   still tells about the relay. A relay with time to spare is woken more often for fewer requests at a time, which costs it more for each.
 - This is a virtual machine whose neighbours come and go: absolute times drift, by half at times. Compare within a
   table, not across runs.
+- Where *answered/s* stays below an open loop's rate, its latencies are a queue's, or the share of the asked rate is below 1, somebody
+  was full: the relay, or CPU {rest}, which then makes the generator late, too.
 - Two CPUs: two shards have nothing left for the load, so throughput at two shards says nothing; CPU for each request does.
 
 ## How to repeat it
@@ -266,11 +310,12 @@ def write(data, loadtest, folder):
         "bulk-tunnel-put": bars(data, loadtest, folder, "benchmarks-bulk", "CPU for a gigabyte",
                                 bulk[:4], "cpu_seconds_per_gb"),
         "latency": latency_chart(data, loadtest, folder),
+        f"rate-{users.RATES[-1]}": rate_chart(data, loadtest, folder),
     }
     parts.append("## Cells")
     for name, cell in data["cells"].items():
         parts.append(f"### {cell['title']}\n\n`{name}`, {cell['date']}, {cell['ringback']}, "
                      f"{max(map(len, cell['rounds'].values()), default=0)} rounds of {cell['seconds']} s\n\n"
-                     + cell_table(cell) + "\n" + charts.get(name, ""))
-    parts.append(SETTING.format(relay=machine.RELAY_CPU, rest=machine.REST_CPU, hours=2))
+                     + far_sides(cell) + cell_table(cell) + "\n" + charts.get(name, ""))
+    parts.append(SETTING.format(relay=machine.RELAY_CPU, rest=machine.REST_CPU, hours=5))
     (folder / "benchmarks.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")

@@ -1,5 +1,6 @@
 """Processes on this machine: started pinned, watched to the nanosecond, ended by their own id."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -79,8 +80,25 @@ def own_network(congestion_control):
         Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(congestion_control)
         allow.seek(0)
         print(before.strip(), file=allow)
+    own_network.made = True
     # As in the machine's network: a storm must not be cut short by the queue.
     Path("/proc/sys/net/core/somaxconn").write_text("4096")
+
+
+own_network.made = False
+
+
+@contextlib.contextmanager
+def mtu(size):
+    """Loopback with packets of this size, for as long as it lasts; only ever in a network of our own."""
+    if not own_network.made:
+        raise RuntimeError("no network of its own to change the MTU of")
+    before = json.loads(run("ip", "-j", "link", "show", "lo"))[0]["mtu"]
+    run("ip", "link", "set", "lo", "mtu", size)
+    try:
+        yield
+    finally:
+        run("ip", "link", "set", "lo", "mtu", before)
 
 
 def fresh_net():

@@ -10,10 +10,11 @@ use httparse::{EMPTY_HEADER, Request, Status};
 
 use crate::conn::Conn;
 use crate::framing::{Framing, LAST_CHUNK, chunk};
+use crate::pace::Pace;
 
 /// Bytes handed to the kernel in one write of a long body.
 const BULK_WRITE: usize = 256 * 1024;
-/// Payload of one chunk of a long chunked body, in bytes.
+/// Payload of one chunk of a long chunked body, in bytes, unless it is paced.
 const CHUNK: usize = 64 * 1024;
 /// Headers a request may have.
 const HEADERS_MAX: usize = 64;
@@ -26,18 +27,32 @@ pub struct Style {
     pub chunked: bool,
     /// Every answer closes its connection.
     pub close: bool,
+    /// Rate that each connection keeps to.
+    pace: Option<Pace>,
+    /// Payload of one chunk of a long chunked body, in bytes.
+    chunk: usize,
     /// Payload of long bodies.
     bulk: &'static [u8],
-    /// The same, in chunks of [`CHUNK`] bytes.
+    /// The same, in chunks.
     bulk_chunks: &'static [u8],
 }
 
 impl Style {
     /// Prepares the payload; called once a process.
-    pub fn new(response_bytes: usize, chunked: bool, close: bool) -> Self {
+    pub fn new(response_bytes: usize, chunked: bool, close: bool, pace: Option<Pace>) -> Self {
         let bulk: Vec<u8> = (0..BULK_WRITE).map(|i| b'a' + (i % 23) as u8).collect();
-        let bulk_chunks = bulk.chunks(CHUNK).flat_map(chunk).collect::<Vec<u8>>();
-        Self { response_bytes, chunked, close, bulk: bulk.leak(), bulk_chunks: bulk_chunks.leak() }
+        // Who makes data at a rate sends it as it is made.
+        let chunk_bytes = pace.map_or(CHUNK, |pace| pace.piece(CHUNK));
+        let bulk_chunks = bulk.chunks(chunk_bytes).flat_map(chunk).collect::<Vec<u8>>();
+        Self {
+            response_bytes,
+            chunked,
+            close,
+            pace,
+            chunk: chunk_bytes,
+            bulk: bulk.leak(),
+            bulk_chunks: bulk_chunks.leak(),
+        }
     }
 
     /// The small body for `domain`.
@@ -104,6 +119,9 @@ struct Asked {
 /// # Errors
 /// What ended the connection in the middle of an exchange.
 pub async fn serve(conn: &mut Conn, style: &Style, name: Option<&str>, mut on_first: impl FnMut()) -> io::Result<()> {
+    if let Some(pace) = style.pace {
+        conn.keep_to(pace)?;
+    }
     // The answer to a request without a body is the same every time: built once, written many times.
     let mut ready = name.map(|name| style.small(name, None, style.close, false));
     loop {
@@ -227,7 +245,7 @@ async fn by_chunks(conn: &mut Conn, style: &Style, length: u64, close: bool) -> 
         left -= BULK_WRITE as u64;
     }
     let mut rest = Vec::new();
-    for part in style.bulk[..left as usize].chunks(CHUNK) {
+    for part in style.bulk[..left as usize].chunks(style.chunk) {
         rest.extend(chunk(part));
     }
     rest.extend_from_slice(LAST_CHUNK);
@@ -267,10 +285,10 @@ mod tests {
 
     #[test]
     fn a_small_body_has_the_length_asked_for_and_names_its_domain() {
-        let style = Style::new(29, false, false);
+        let style = Style::new(29, false, false, None);
         let body = style.body("d17");
         assert_eq!(body.len(), 29);
         assert!(body.starts_with(b"d17 "));
-        assert!(Style::new(1, false, false).body("d17").starts_with(b"d17 "));
+        assert!(Style::new(1, false, false, None).body("d17").starts_with(b"d17 "));
     }
 }

@@ -8,6 +8,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
 use crate::framing::{ChunkDecoder, Framing};
+use crate::pace::Pace;
 
 /// Room for a read when heads are expected, in bytes: an idle connection holds no more.
 const SMALL_READ: usize = 1024;
@@ -44,6 +45,14 @@ impl Conn {
             Some(source) => connect_from(to, source).await?,
         };
         Ok(Self::new(stream))
+    }
+
+    /// Keeps what is written from now on to a rate.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keep_to(&self, pace: Pace) -> io::Result<()> {
+        pace.apply(&self.stream)
     }
 
     /// The bytes read and not used.

@@ -1,6 +1,6 @@
 //! Fleets of gateways, clients and the bare pipe: what ringback and its peers are measured with.
 //!
-//! `framing`, `conn` and `runtime` are what the rest stands on; `answer` is the program behind `origin` and
+//! `framing`, `conn`, `pace` and `runtime` are what the rest stands on; `answer` is the program behind `origin` and
 //! `fleet` (whose processes are `gateway`s); `load` is the client; `pipe` and `splice` are the floor every
 //! relay is compared with; `polite` is a client beside the `rude` peers; `watch` reads what a relay's process has
 //! used; `chart` draws.
@@ -14,6 +14,7 @@ mod framing;
 mod gateway;
 mod load;
 mod origin;
+mod pace;
 mod pipe;
 mod polite;
 mod rude;

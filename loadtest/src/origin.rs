@@ -9,6 +9,7 @@ use monoio::net::{ListenerOpts, TcpListener};
 
 use crate::answer::{Style, serve};
 use crate::conn::Conn;
+use crate::pace::Pace;
 use crate::runtime;
 
 /// Connections that may wait for `accept`.
@@ -26,12 +27,15 @@ pub struct AnswerArgs {
     /// Close the connection after every answer
     #[arg(long)]
     pub close: bool,
+    /// Rate that each connection's answers keep to [default: as fast as they are taken]
+    #[arg(long, value_name = "BYTES_PER_SECOND")]
+    pub pace: Option<Pace>,
 }
 
 impl AnswerArgs {
     /// The style these arguments ask for.
     pub fn style(&self) -> Rc<Style> {
-        Rc::new(Style::new(self.response_bytes, self.chunked, self.close))
+        Rc::new(Style::new(self.response_bytes, self.chunked, self.close, self.pace))
     }
 }
 

@@ -78,6 +78,58 @@ fn every_workload_goes_through_the_pipes_without_an_error() {
     }
 }
 
+/// Bytes a second at which a few thousand bytes take no time worth waiting for, and are still sent in several pieces.
+const PACE: [&str; 2] = ["--pace", "50000"];
+
+#[test]
+fn every_long_transfer_can_be_paced() {
+    let (_origin, origin) = start(&[&["origin", "--listen", "127.0.0.1:0"], &PACE[..]].concat());
+    for mode in ["get", "put", "chunked-get", "chunked-put", "tunnel-get", "tunnel-put"] {
+        // Not a multiple of a piece, and the first transfers are shorter.
+        let bulk = ["--workload", "bulk", "--size", "12001", "--connections", "3", "--mode", mode];
+        assert_clean(&load(&origin, &[&bulk[..], &PACE].concat()));
+    }
+}
+
+#[test]
+fn a_paced_answer_has_the_bytes_asked_for_in_chunks_of_its_pace() {
+    const LENGTH: usize = 12_001;
+    let (_origin, origin) = start(&[&["origin", "--listen", "127.0.0.1:0"], &PACE[..]].concat());
+    let payload: Vec<u8> = (0..LENGTH).map(|index| b'a' + (index % 23) as u8).collect();
+    let mut stream = TcpStream::connect(&origin).unwrap();
+
+    stream.write_all(format!("GET /d0/bytes/{LENGTH} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+    assert!(head(&mut stream).contains(&format!("\r\nContent-Length: {LENGTH}\r\n")));
+    let mut body = vec![0; LENGTH];
+    stream.read_exact(&mut body).unwrap();
+    assert!(body == payload);
+
+    let request = format!("GET /d0/chunked/{LENGTH} HTTP/1.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    assert!(head(&mut stream).contains("\r\nTransfer-Encoding: chunked\r\n"));
+    let mut wanted = Vec::new();
+    for chunk in payload.chunks(5_000) {
+        wanted.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        wanted.extend_from_slice(chunk);
+        wanted.extend_from_slice(b"\r\n");
+    }
+    wanted.extend_from_slice(b"0\r\n\r\n");
+    let mut body = Vec::new();
+    stream.read_to_end(&mut body).unwrap();
+    assert!(body == wanted);
+}
+
+#[test]
+fn a_gateway_is_watched_beside_the_relay() {
+    let (watched, origin) = start(&["origin", "--listen", "127.0.0.1:0"]);
+    let pid = watched.0.id().to_string();
+    let report = load(&origin, &["--watch", &pid, "--watch-gateway", &pid]);
+    assert_clean(&report);
+    for watched in ["relay", "gateway"] {
+        assert!(report[watched]["us_per_request"].as_f64().unwrap() > 0.0, "{report}");
+    }
+}
+
 #[test]
 fn answers_can_be_chunked_and_can_close() {
     let (_origin, origin) = start(&["origin", "--listen", "127.0.0.1:0", "--chunked", "--close"]);

@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use monoio::time::sleep;
 
 use crate::conn::Conn;
+use crate::pace::Pace;
 use crate::runtime;
 use crate::watch::Sample;
 use result::{Progress, Report, Tally, write_json};
@@ -97,12 +98,19 @@ pub struct LoadArgs {
     /// Bytes of one transfer
     #[arg(long, default_value_t = 256 << 20)]
     size: u64,
+    /// Rate that each connection's uploads keep to, and that its downloads are expected at: the first transfers are
+    /// shortened, each by another amount, so that they do not all end at once [default: as fast as they are taken]
+    #[arg(long, value_name = "BYTES_PER_SECOND")]
+    pace: Option<Pace>,
     /// Transfers beside the small requests of `mixed`; stream k uses the k-th domain behind those of the requests
     #[arg(long, default_value_t = 4)]
     streams: usize,
-    /// Process whose CPU and memory are read before and after
+    /// Process whose CPU and memory are read before and after: the relay
     #[arg(long)]
     watch: Option<u32>,
+    /// Another one, such as the gateway behind the relay
+    #[arg(long)]
+    watch_gateway: Option<u32>,
     /// Name of the run in charts
     #[arg(long, default_value = "")]
     label: String,
@@ -135,6 +143,8 @@ pub struct Run {
     started: Cell<usize>,
     /// Domains and the requests for them.
     domains: Vec<(String, Rc<Vec<u8>>)>,
+    /// What uploads are made of.
+    payload: bulk::Payload,
 }
 
 impl Run {
@@ -154,6 +164,7 @@ impl Run {
         });
         Self {
             domains: domains.collect(),
+            payload: bulk::Payload::new(args.pace),
             tally: Tally::default(),
             schedule: Schedule::default(),
             over: Cell::new(false),
@@ -164,7 +175,11 @@ impl Run {
 
     /// Opens a connection, counting the failure if there is one.
     async fn connect(&self) -> Option<Conn> {
-        match Conn::connect(self.args.target, self.args.source).await {
+        let opened = Conn::connect(self.args.target, self.args.source).await.and_then(|conn| {
+            self.args.pace.map_or(Ok(()), |pace| conn.keep_to(pace))?;
+            Ok(conn)
+        });
+        match opened {
             Ok(conn) => Some(conn),
             Err(_) => {
                 self.tally.add(&self.tally.connect_errors, 1);
@@ -213,7 +228,10 @@ pub fn run(args: LoadArgs) -> io::Result<()> {
 
 /// Starts the clients, warms up, measures, and waits for the last answers.
 async fn measure(run: Rc<Run>) -> io::Result<Report> {
-    let look = || run.args.watch.map(Sample::of).transpose();
+    let look = || -> io::Result<[Option<Sample>; 2]> {
+        let at = |pid: Option<u32>| pid.map(Sample::of).transpose();
+        Ok([at(run.args.watch)?, at(run.args.watch_gateway)?])
+    };
     let mut before = look()?;
     start(&run).await;
     let idle = run.args.workload == Workload::Idle;
@@ -240,17 +258,22 @@ async fn measure(run: Rc<Run>) -> io::Result<Report> {
         progress.tell(&run.tally);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let after = look()?;
+    let mut after = look()?;
     // An open loop's and the idle ones' last answers still count.
     run.tally.measuring.set(idle || rate(&run.args).is_some());
     run.over.set(true);
     run.schedule.end();
     let unanswered = drain(&run).await;
-    let mut report = blank(&run.args);
-    report.measured(&run.tally, seconds, unanswered);
-    if let (Some(pid), Some(before), Some(after)) = (run.args.watch, before, after) {
-        report.used(pid, after.since(&before));
+    if rate(&run.args).is_some() {
+        // What its last answers have cost counts, too: many, if it asks for more than there is.
+        after = look()?;
     }
+    let mut report = blank(&run.args);
+    report.drain_seconds = began.elapsed().as_secs_f64() - seconds;
+    report.measured(&run.tally, seconds, unanswered);
+    let [relay, gateway] = std::array::from_fn(|index| Some(after[index].as_ref()?.since(before[index].as_ref()?)));
+    report.relay = relay.map(|usage| report.of_each(usage));
+    report.gateway = gateway.map(|usage| report.of_each(usage));
     Ok(report)
 }
 

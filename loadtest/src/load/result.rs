@@ -179,11 +179,9 @@ pub struct Series {
     pub percentiles: Vec<(f64, f64)>,
 }
 
-/// What the relay's process has used, by itself and for each unit of work.
+/// What a process has used, by itself and for each unit of work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RelayUsage {
-    /// The process.
-    pub pid: u32,
+pub struct UsageOfEach {
     /// CPU and memory.
     #[serde(flatten)]
     pub usage: Usage,
@@ -206,6 +204,8 @@ pub struct Report {
     pub domains: usize,
     pub rate: Option<f64>,
     pub seconds: f64,
+    /// How long the last answers took to come after that.
+    pub drain_seconds: f64,
     pub requests: u64,
     pub requests_per_second: f64,
     pub errors: u64,
@@ -223,7 +223,10 @@ pub struct Report {
     pub bulk_bytes_per_second: f64,
     pub latency_us: Percentiles,
     pub lateness_us: Percentiles,
-    pub relay: Option<RelayUsage>,
+    /// What the relay's process has used.
+    pub relay: Option<UsageOfEach>,
+    /// The same of the gateway's.
+    pub gateway: Option<UsageOfEach>,
 }
 
 impl Report {
@@ -271,16 +274,15 @@ impl Report {
         self.lateness_us = Percentiles::of(&tally.lateness.borrow());
     }
 
-    /// Adds what the relay's process has used meanwhile.
-    pub fn used(&mut self, pid: u32, usage: Usage) {
+    /// What a process has used meanwhile, for each answer and each byte too.
+    pub fn of_each(&self, usage: Usage) -> UsageOfEach {
         let cpu = usage.cpu_seconds;
         let payload = self.bytes_in + self.bytes_out;
-        self.relay = Some(RelayUsage {
-            pid,
+        UsageOfEach {
             us_per_request: (self.requests > 0).then(|| cpu * 1e6 / self.requests as f64),
             cpu_seconds_per_gb: (payload > 0).then(|| cpu * 1e9 / payload as f64),
             usage,
-        });
+        }
     }
 
     /// Prints the table.
@@ -314,13 +316,14 @@ impl Report {
                 ),
             );
         }
-        if let Some(relay) = &self.relay {
+        for (name, used) in [("relay", &self.relay), ("gateway", &self.gateway)] {
+            let Some(used) = used else { continue };
             let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.2}"));
-            row("relay CPU s", format!("{:.3}", relay.usage.cpu_seconds));
-            row("relay CPU µs/request", number(relay.us_per_request));
-            row("relay CPU s/GB", number(relay.cpu_seconds_per_gb));
-            let (before, after) = (relay.usage.rss_before >> 10, relay.usage.rss_after >> 10);
-            row("relay RSS KiB", format!("{before} → {after}"));
+            row(&format!("{name} CPU s"), format!("{:.3}", used.usage.cpu_seconds));
+            row(&format!("{name} CPU µs/request"), number(used.us_per_request));
+            row(&format!("{name} CPU s/GB"), number(used.cpu_seconds_per_gb));
+            let (before, after) = (used.usage.rss_before >> 10, used.usage.rss_after >> 10);
+            row(&format!("{name} RSS KiB"), format!("{before} → {after}"));
         }
     }
 }

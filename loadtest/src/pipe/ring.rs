@@ -1,4 +1,4 @@
-//! The bare pipe's ring: the only unsafe code of this crate.
+//! The bare pipe's ring: the only unsafe code of this crate beside `pace`'s.
 //!
 //! Multishot accept and receive into a ring of provided buffers. Nothing is sent through it: a direct `send(2)`
 //! measured the same and is simpler.
