@@ -496,9 +496,9 @@ impl Client {
         let live = self.live.as_mut().expect("live");
         let needed = ledger.must_succeed(&ledger.exchanges[id]);
         let exchange = &mut ledger.exchanges[id];
-        if live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some())
-            || exchange.domain >= ledger.domains && !ledger.ending && !(ledger.limited && reset) && !overtaken
-        {
+        let begun = live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some());
+        let may_be_lost = ledger.ending || overtaken || ledger.limited && reset;
+        if begun || exchange.domain >= ledger.domains && !may_be_lost {
             world.fault(&format!("{who}: the relay's own answer to {id} was cut"));
         }
         if ledger.hasty.contains(&exchange.domain) {
