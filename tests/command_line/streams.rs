@@ -219,3 +219,38 @@ fn clients_cannot_fill_the_log() {
     assert!(lines < 5, "{lines} lines");
     ends(child);
 }
+
+/// At `-v` the gateway has a line for each request, which tells a target that closed its connection from a relay that gave
+/// the request up; and it says when all connections that it may have are in use.
+#[test]
+fn the_gateway_says_who_gave_up() {
+    let _watchdog = Watchdog::watch();
+    let relay = Process::relay(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let more = ["-v", "--connections", "1", "--max-connections", "1"];
+    let mut child = gateway(&relay, &target, &more).spawn().unwrap();
+    let mut log = child.stderr.take().unwrap();
+    lines_until(&mut log, &format!("waiting for clients at http://{}/dev/", relay.address()));
+    let mut ask = |path: &str| {
+        let mut client = relay.connect();
+        client.send(get(path) + "Connection: close\r\n\r\n");
+        let mut at_target = Peer::new(listener.accept().unwrap().0);
+        at_target.head();
+        (client, at_target)
+    };
+    let (mut client, mut at_target) = ask("/dev/answered");
+    at_target.send(ok("x"));
+    client.head();
+    lines_until(&mut log, "serving a client, the only one allowed: others wait; raise --max-connections");
+    lines_until(&mut log, "GET /dev/answered: 200, ");
+    drop(at_target);
+    let (mut client, at_target) = ask("/dev/closed");
+    drop(at_target);
+    assert!(client.head().contains("target-no-response"));
+    lines_until(&mut log, "GET /dev/closed: no usable response from the target after ");
+    let (client, _at_target) = ask("/dev/left");
+    client.reset();
+    lines_until(&mut log, "GET /dev/left: the relay gave it up after ");
+    ends(child);
+}
