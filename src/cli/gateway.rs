@@ -25,7 +25,7 @@ pub struct Args {
     pub relay: Authority,
     /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
     /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
-    #[arg(long, value_name = "URL", value_parser = Proxies::only)]
+    #[arg(long, value_name = "URL", value_parser = ProxyUrl)]
     pub proxy: Option<Proxies>,
     /// Relay domain: clients reach the target at <URL>/<NAME>/; may be repeated
     #[arg(long, value_name = "NAME", required = true)]
@@ -165,11 +165,39 @@ fn dialect() -> impl TypedValueParser<Value = Dialect> {
     })
 }
 
+/// Reads `--proxy`. Errors do not repeat the value, which may have a password in it.
+#[derive(Clone)]
+pub(super) struct ProxyUrl;
+
+impl TypedValueParser for ProxyUrl {
+    type Value = Proxies;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Proxies, clap::Error> {
+        let wrong = |what: String| command.clone().error(clap::error::ErrorKind::ValueValidation, what);
+        let url = value.to_str().ok_or_else(|| wrong("--proxy: this is no text".to_owned()))?;
+        Proxies::only(url).map_err(|error| wrong(format!("--proxy: {error}")))
+    }
+}
+
 /// The way to the relay, from the command line or else from the environment. A proxy on it is logged.
 pub(super) fn way(given: Option<Proxies>, relay: &Authority) -> Result<Proxies, String> {
+    let by_env = given.is_none();
     let proxies = given.unwrap_or_else(Proxies::from_env);
-    if let Some(proxy) = proxies.name(relay).map_err(|error| error.to_string())? {
-        tracing::info!("reaching the relay through the proxy {proxy}");
+    match proxies.name(relay).map_err(|error| error.to_string())? {
+        Some(proxy) => tracing::info!("reaching the relay through the proxy {proxy}"),
+        None if by_env => {
+            if let Some(name) = Proxies::unusable_in_env() {
+                tracing::warn!(
+                    "{name} is not used: it is no URL of an HTTP proxy, as http://proxy.example:3128 is one"
+                );
+            }
+        }
+        None => {}
     }
     Ok(proxies)
 }

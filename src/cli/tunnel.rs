@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::{
     console, failed,
-    gateway::{key, log_to_stderr, runtime, way},
+    gateway::{ProxyUrl, key, log_to_stderr, runtime, way},
     signals::{Asks, Hangup},
     values,
 };
@@ -24,7 +24,7 @@ pub struct Args {
     pub relay: Authority,
     /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
     /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
-    #[arg(long, value_name = "URL", value_parser = Proxies::only)]
+    #[arg(long, value_name = "URL", value_parser = ProxyUrl)]
     pub proxy: Option<Proxies>,
     /// Relay domain of the gateway
     #[arg(long, value_name = "NAME")]

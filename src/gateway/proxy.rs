@@ -37,6 +37,13 @@ impl Proxies {
         Proxies { matcher: Some(Arc::new(Matcher::from_env())), even_here: false }
     }
 
+    /// The variables that are set, and name no proxy that could be used: the first such, for a warning.
+    pub fn unusable_in_env() -> Option<&'static str> {
+        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find(|name| {
+            std::env::var_os(name).is_some_and(|url| url.to_str().is_none_or(|url| Proxies::only(url).is_err()))
+        })
+    }
+
     /// One proxy for every relay, whatever the environment says; none for an empty `url`.
     ///
     /// # Errors
@@ -49,7 +56,7 @@ impl Proxies {
         let anywhere = Authority { host: "relay.example".to_owned(), port: 80 };
         match proxies.to(&anywhere)? {
             Some(_) => Ok(proxies),
-            None => Err(Error::Proxy(url.to_owned())),
+            None => Err(Error::Proxy(without_login(url))),
         }
     }
 
@@ -76,6 +83,16 @@ impl Proxies {
         let host = uri.host().ok_or_else(bad)?.trim_matches(['[', ']']).to_owned();
         let at = Authority { host, port: uri.port_u16().unwrap_or(80) };
         Ok(Some(Proxy { at, authorization: found.basic_auth().map(|value| value.as_bytes().to_vec()) }))
+    }
+}
+
+/// A proxy's URL as it may be told: without user and password.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        Some((_, rest)) if scheme.is_empty() => rest.to_owned(),
+        Some((_, rest)) => format!("{scheme}://{rest}"),
+        None => url.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The program itself: exit codes, and what goes to which stream.
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Output, Stdio},
 };
 
@@ -137,13 +137,36 @@ async fn targets_that_fit_no_domain_are_refused() {
         (&["--target", "a=localhost"], 2, "localhost"),
         (&["--target", "localhost:1", "--target-host", "a b"], 2, "a b"),
         (&["--target", "localhost:1", "--proxy", "socks5://proxy:1080"], 2, "SOCKS"),
+        (&["--target", "localhost:1", "--proxy", "socks5://u:s3cret@proxy"], 2, "\"socks5://proxy\""),
+        (&["--target", "localhost:1", "--proxy", "u:s3cret@ :x"], 2, "\" :x\" is not an HTTP proxy"),
     ] {
         let args = [&["gateway", "--relay", "http://127.0.0.1:9", "--domain", "a"][..], more].concat();
         let output = output(ringback(&args)).await;
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{more:?}: {error}");
         assert!(error.contains(words), "{more:?}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
+}
+
+/// A variable that names no proxy is told, and not ignored without a word.
+#[tokio::test]
+async fn an_unusable_proxy_in_the_environment_is_told() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
+    command.args(["tunnel", "--relay", "http://relay.invalid", "--domain", "d", "--listen", "127.0.0.1:0"]);
+    for unset in ["HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "RUST_LOG"] {
+        command.env_remove(unset);
+    }
+    let mut child = command.env("https_proxy", "htp:/proxy").stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let line = aside(move || {
+        let mut line = String::new();
+        log.read_line(&mut line).map(|_| line)
+    });
+    let line = line.await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.contains("https_proxy is not used"), "{line}");
 }
 
 /// The environment's proxy is used, but not to reach this machine itself, or what NO_PROXY names.
