@@ -232,7 +232,7 @@ fn the_gateway_says_who_gave_up() {
     let mut child = gateway(&relay, &target, &more).spawn().unwrap();
     let mut log = child.stderr.take().unwrap();
     lines_until(&mut log, &format!("waiting for clients at http://{}/dev/", relay.address()));
-    let mut ask = |path: &str| {
+    let ask = |path: &str| {
         let mut client = relay.connect();
         client.send(get(path) + "Connection: close\r\n\r\n");
         let mut at_target = Peer::new(listener.accept().unwrap().0);
