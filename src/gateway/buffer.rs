@@ -23,7 +23,7 @@ pub(super) struct Buffer {
     brimful: u8,
 }
 
-/// So many times in a row are bulk, and no long head.
+/// So many times in a row count as bulk.
 const BULK_AFTER: u8 = 2;
 
 impl Buffer {

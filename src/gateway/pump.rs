@@ -10,8 +10,10 @@ use super::{buffer::Buffer, clock::Clock, pipe::Pipe, socket::End};
 
 /// A source or a sink, which may be a socket.
 pub(super) trait Port {
-    /// The socket.
-    fn socket(&self) -> Option<&TcpStream>;
+    /// The socket, if it is one.
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 impl Port for End<'_> {
@@ -20,17 +22,9 @@ impl Port for End<'_> {
     }
 }
 
-impl Port for Stdin {
-    fn socket(&self) -> Option<&TcpStream> {
-        None
-    }
-}
+impl Port for Stdin {}
 
-impl Port for Stdout {
-    fn socket(&self) -> Option<&TcpStream> {
-        None
-    }
-}
+impl Port for Stdout {}
 
 /// One direction: a source, a sink, and the bytes that were read from the source before.
 pub(super) struct Way<'b, R, W> {

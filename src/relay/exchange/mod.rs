@@ -184,7 +184,7 @@ pub fn has_drained<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_
 /// from time to time whether it still acknowledges anything.
 fn watch_path<C: Calls>(x: &Exchange, client: &mut Conn, gateway: &Conn, desk: &Desk<'_, C>) {
     let patient = client.is(Flags::PATIENT) || gateway.is(Flags::PATIENT);
-    if x.phase == Phase::Tunnel && patient && client.deadline == x.idle_at && desk.times.user_timeout != 0 {
+    if x.phase == Phase::Tunnel && patient && client.deadline == x.idle_at {
         client.deadline = earlier(x.idle_at, after(desk.tick, desk.times.user_timeout));
     }
 }
