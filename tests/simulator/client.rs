@@ -498,7 +498,9 @@ impl Client {
         let exchange = &mut ledger.exchanges[id];
         let begun = live.reply.as_ref().is_some_and(|reply| reply.head.header("x-relay-error").is_some());
         let may_be_lost = ledger.ending || overtaken || ledger.limited && reset;
-        if begun || exchange.domain >= ledger.domains && !may_be_lost {
+        // The relay has lingered as long as it does, and the reset takes what the client has not read.
+        let overslept = reset && live.slept;
+        if begun && !overslept || exchange.domain >= ledger.domains && !may_be_lost {
             world.fault(&format!("{who}: the relay's own answer to {id} was cut"));
         }
         if ledger.hasty.contains(&exchange.domain) {
@@ -534,9 +536,7 @@ impl Client {
         // What is sent behind a request that is answered by something else than HTTP makes the gateway reset; what is sent
         // behind the last answer, the relay.
         let more_sent = (live.raw.is_some() || live.closing) && live.places[live.at + 1].start < live.sent;
-        // The relay has lingered as long as it does, and the reset takes what the client has not read.
-        let overslept = reset && more_sent && live.slept;
-        if needed && !overslept && (!whole || reset && !more_sent && !late) {
+        if needed && !(overslept && more_sent) && (!whole || reset && !more_sent && !late) {
             world.fault(&format!(
                 "{who}: request {id} came to nothing (whole {whole}, reset {reset}): {}",
                 exchange.describe()
