@@ -5,8 +5,8 @@ from . import contenders as who
 from . import machine
 from .cells import Failed, checked, load, requests
 
-# Connections and bytes a second of each: a gigabit a second nearly full, either way.
-PACES = {"200x500k": (200, 500_000), "2000x50k": (2_000, 50_000)}
+# Connections and bytes a second of each: a gigabit a second nearly full, either way; and a few that are quick.
+PACES = {"200x500k": (200, 500_000), "2000x50k": (2_000, 50_000), "10x5m": (10, 5_000_000)}
 PACED_MODES = {"get": "down, by length", "put": "up, by length", "chunked-get": "down, chunked",
                "chunked-put": "up, chunked", "tunnel-get": "down, tunnel", "tunnel-put": "up, tunnel"}
 # What most networks carry; loopback's own 64 KiB would make two packets of a second's bytes.
@@ -27,7 +27,7 @@ def paced(count, pace, mode):
             raise Failed("does not carry CONNECT")
         # Only who sends is paced: backends down, clients up.
         far = None if mode.endswith("put") else pace
-        with machine.mtu(MTU), contender.running(bench, gateways=2 * count, domains=count, tunnel=tunnel, pace=far,
+        with machine.packets(MTU), contender.running(bench, gateways=2 * count, domains=count, tunnel=tunnel, pace=far,
                                                  connections=count) as setup:
             report = checked(load(bench, setup, "bulk", "--mode", mode, "--domains", count, "--pace", pace,
                                   "--size", pace * TRANSFER_SECONDS, "--warmup", TRANSFER_SECONDS,
@@ -88,7 +88,7 @@ def paced_contenders(name, mode):
 
 
 WORKLOADS = {
-    "paced": {f"paced-{name}-{mode}": (f"{count:,} transfers × {pace // 1_000} kB/s, {told}, MTU {MTU:,}",
+    "paced": {f"paced-{name}-{mode}": (f"{count:,} transfers × {pace // 1_000:,} kB/s, {told}, MTU {MTU:,}",
                                        paced(count, pace, mode), paced_contenders(name, mode))
               for name, (count, pace) in PACES.items() for mode, told in PACED_MODES.items()},
     "gateway": {

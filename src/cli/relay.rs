@@ -162,6 +162,10 @@ pub struct Args {
     /// Maximum time that sent bytes may stay unacknowledged before a connection counts as dead
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = values::duration)]
     tcp_user_timeout: Duration,
+    /// Maximum time that received bytes of a long body wait for more, so that many packets cost one wake-up; 0s for not at
+    /// all
+    #[arg(long, value_name = "DUR", default_value = "20ms", value_parser = values::duration)]
+    bulk_delay: Duration,
     /// Maximum connections in the listen backlog
     #[arg(long, value_name = "N", default_value_t = Config::default().backlog)]
     backlog: i32,
@@ -240,6 +244,7 @@ impl Args {
             held_buffers: self.held_buffers,
             tcp_keepalive: self.tcp_keepalive,
             tcp_user_timeout: self.tcp_user_timeout,
+            bulk_delay: self.bulk_delay,
             backlog: self.backlog,
             congestion_control: self.congestion_control,
         })

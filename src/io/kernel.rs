@@ -158,6 +158,15 @@ impl Calls for Kernel {
         let _ = sockopt::set_tcp_user_timeout(borrow(socket), millis);
     }
 
+    fn set_low_water(&mut self, socket: &Socket, bytes: u32) {
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        let len = size_of_val(&bytes) as libc::socklen_t;
+        // SAFETY: the kernel reads one int there.
+        unsafe {
+            libc::setsockopt(socket.number(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, (&raw const bytes).cast(), len)
+        };
+    }
+
     fn peer(&self, socket: &Socket) -> Option<SocketAddr> {
         net::getpeername(borrow(socket)).ok().flatten().and_then(|any| any.try_into().ok())
     }

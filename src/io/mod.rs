@@ -262,6 +262,11 @@ pub trait Calls {
     /// (`TCP_USER_TIMEOUT`); zero for as long as it retransmits.
     fn set_patience(&mut self, socket: &Socket, patience: Duration);
 
+    /// How many bytes must have arrived before whatever is armed for the socket hears of them (`SO_RCVLOWAT`), unless its
+    /// receive buffer is full before. Ends and failures are always heard, and calls find whatever is there. Lowering it
+    /// tells of what is there at once.
+    fn set_low_water(&mut self, socket: &Socket, bytes: u32);
+
     /// The other end's address.
     fn peer(&self, socket: &Socket) -> Option<SocketAddr>;
 

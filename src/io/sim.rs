@@ -392,6 +392,13 @@ impl<M> Calls for SimCalls<M> {
         self.state().behind(fd, "patience");
     }
 
+    fn set_low_water(&mut self, fd: &Socket, bytes: u32) {
+        let mut state = self.state();
+        let conn = state.behind(fd, "mark");
+        state.conns[conn].mark = bytes as usize;
+        state.note(|| format!("shard {}: low-water mark {bytes} {fd:?}", self.number));
+    }
+
     fn disconnect(&mut self, fd: &Socket) {
         let mut state = self.state();
         let conn = state.behind(fd, "disconnect");

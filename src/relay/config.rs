@@ -146,6 +146,8 @@ pub struct Config {
     pub tcp_keepalive: Duration,
     /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
     pub tcp_user_timeout: Duration,
+    /// For how long received bytes of a body, or of another long stream, may wait for more; zero for not at all.
+    pub bulk_delay: Duration,
     /// Maximum connections in the listen backlog.
     pub backlog: i32,
     /// TCP congestion control of the relay's sockets; the system's choice if `None`.
@@ -200,6 +202,7 @@ impl Default for Config {
             held_buffers: 4,
             tcp_keepalive: seconds(45),
             tcp_user_timeout: seconds(30),
+            bulk_delay: Duration::from_millis(20),
             backlog: 4096,
             congestion_control: None,
         }

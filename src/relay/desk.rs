@@ -26,6 +26,7 @@ pub struct Times {
     pub drain: u32,
     pub drain_tunnels: u32,
     pub user_timeout: u32,
+    pub bulk_delay: u32,
 }
 
 impl Times {
@@ -46,6 +47,7 @@ impl Times {
             drain: ticks(config.drain),
             drain_tunnels: ticks(config.drain_tunnels),
             user_timeout: ticks(config.tcp_user_timeout),
+            bulk_delay: ticks(config.bulk_delay),
         }
     }
 }

@@ -6,13 +6,13 @@ use super::conn::{Conns, NONE};
 use crate::io::Millis;
 use std::time::Duration;
 
-/// Milliseconds per tick. 32 bits of ticks wrap after 795 days, so ticks are compared by [`is_later`] only, and
+/// Milliseconds per tick. 32 bits of ticks wrap after 397 days, so ticks are compared by [`is_later`] only, and
 /// no span of them is longer than [`SPAN_MAX`].
-pub const TICK_MILLIS: u64 = 16;
+pub const TICK_MILLIS: u64 = 8;
 const BUCKETS: u32 = 4096;
 const _: () = assert!(BUCKETS == 64 * 64, "two levels of 64 bits");
 
-/// Maximum span in ticks, 198 days. Longer configured times are cut to this.
+/// Maximum span in ticks, 99 days. Longer configured times are cut to this.
 pub const SPAN_MAX: u32 = 1 << 30;
 
 /// The tick that a time is in. Tick 0 is never used: it means "none".
@@ -227,8 +227,8 @@ mod tests {
         assert!(is_later(5, u32::MAX - 5) && !is_later(u32::MAX - 5, 5));
         let forever = ticks(Duration::from_secs(10 * 365 * 86_400));
         assert!(is_later(after(7, forever), 7) && is_later(after(u32::MAX - 7, forever), u32::MAX - 7));
-        let now = 398 * 86_400_000;
-        assert_eq!(begins(tick(now) + 10, tick(now), now), now / TICK_MILLIS * TICK_MILLIS + 160);
+        let now = 199 * 86_400_000;
+        assert_eq!(begins(tick(now) + 10, tick(now), now), (now / TICK_MILLIS + 10) * TICK_MILLIS);
     }
 
     /// A deadline beyond the horizon comes out at the horizon, to be put on again; a jump in time loses nothing.

@@ -131,6 +131,13 @@ impl Transport {
         }
     }
 
+    /// How many bytes must have arrived before a watch or a stream hears of them; the end is always heard.
+    pub fn set_low_water(&mut self, calls: &mut impl Calls, bytes: u32) {
+        match self {
+            Transport::Plain(socket) => calls.set_low_water(socket, bytes),
+        }
+    }
+
     /// The peer's address.
     pub fn peer(&self, calls: &impl Calls) -> Option<SocketAddr> {
         match self {

@@ -4,6 +4,7 @@ mod support;
 
 mod exchanges;
 mod forms;
+mod low_water;
 mod origins;
 mod parking;
 mod registration;

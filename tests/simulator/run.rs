@@ -126,6 +126,7 @@ fn config(random: &mut Random, waits: &mut Random, tuning: &Tuning, kind: &Kind)
         drain_tunnels: DRAIN,
         start_grace: seconds(waits.pick(&[0, 2, 10, 30])),
         absent_wait: seconds(waits.pick(&[0, 5, 60])),
+        bulk_delay: Duration::from_millis(waits.pick(&[0, 20, 20])),
         max_head_bytes: 1024,
         // Clients that finish early are promised their answers here.
         gone_clients: GoneClients::Never,

@@ -70,6 +70,10 @@ pub(super) struct Conn {
     pub(super) far: usize,
     /// Whether the near end has received anything yet.
     pub(super) heard: bool,
+    /// The near end's low-water mark.
+    pub(super) mark: usize,
+    /// Since when something is there that it keeps from being heard.
+    pub(super) unheard_since: Option<Millis>,
 }
 
 impl Conn {
@@ -83,6 +87,8 @@ impl Conn {
             near: 0,
             far: 0,
             heard: false,
+            mark: 1,
+            unheard_since: None,
         }
     }
 
@@ -105,7 +111,13 @@ impl Conn {
 
     /// Whether a poll for input would end.
     pub(super) fn readable(&self, end: End) -> bool {
-        self.look(end) != Found::Nothing
+        let mark = if end == End::Near { self.mark } else { 1 };
+        let side = &self.sides[end as usize];
+        let flow = &self.flows[end as usize];
+        match self.look(end) {
+            Found::Bytes(there) if there < mark => side.dead || side.deaf || flow.has_its_end() || flow.room() == 0,
+            found => found != Found::Nothing,
+        }
     }
 
     /// Whether a poll for output would end.

@@ -119,6 +119,11 @@ impl Flow {
         self.fin_arrived && self.bytes.is_empty()
     }
 
+    /// Whether the end has arrived, if behind bytes.
+    pub(super) fn has_its_end(&self) -> bool {
+        self.fin_arrived
+    }
+
     /// Whether bytes were sent that nobody has received.
     pub(super) fn has_unread(&self) -> bool {
         !self.bytes.is_empty()

@@ -3,7 +3,7 @@ use super::super::Millis;
 use super::random::Random;
 
 /// Ticks of this many milliseconds are counted in 32 bits by some.
-const TICK_MILLIS: u64 = 16;
+const TICK_MILLIS: u64 = 8;
 
 /// What a shard may do within one turn. More than that is a fault: somebody else waits meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! What a turn brings: anything possible by now, in any order, as much of it as the dice say.
-use super::super::{Armed, End as Ending, Event, Interest};
+use super::super::{Armed, End as Ending, Event, Interest, Millis};
 use super::conn::{End, Found};
 use super::pool::Pool;
 use super::state::{Shard, State, Whom, name};
@@ -14,6 +14,10 @@ enum Source {
     /// Mail, by sender.
     Mail(usize),
 }
+
+/// For how long a low-water mark may keep bytes from being heard, in milliseconds: far longer than it should, for a shard
+/// that is busy looks at its timers late.
+const UNHEARD_MAX: Millis = 1000;
 
 impl<M> State<M> {
     /// Appends what `shard` is told this turn. True when something was kept back that could have been told.
@@ -59,8 +63,18 @@ impl<M> State<M> {
     fn sources(&mut self, shard: usize, pool: &Pool) -> Vec<Source> {
         let operations = self.shards[shard].table.operations.len();
         for at in 0..operations {
-            let conn = self.shards[shard].table.operations[at].conn;
+            let operation = &self.shards[shard].table.operations[at];
+            let (conn, receives) = (operation.conn, operation.armed != Armed::Watch(Interest::Writable));
             self.conns[conn].settle(self.now);
+            let conn = &mut self.conns[conn];
+            let unheard = receives && conn.look(End::Near) != Found::Nothing && !conn.readable(End::Near);
+            let since = unheard.then(|| *conn.unheard_since.get_or_insert(self.now));
+            if receives {
+                conn.unheard_since = since;
+            }
+            if since.is_some_and(|since| since + UNHEARD_MAX < self.now) {
+                self.fault(&format!("shard {shard}: bytes below a low-water mark are not heard since {since:?}"));
+            }
         }
         let all = (0..operations)
             .map(Source::Operation)

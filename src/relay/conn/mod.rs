@@ -70,6 +70,9 @@ bitflags! {
         const STREAM = 4;
         /// A cancellation of whichever of the above receives. Not an operation of its own.
         const CANCELLING = 8;
+        /// The socket's receive low-water mark is above one byte: whatever receives hears of fewer bytes only when the
+        /// mark is lowered. Not an operation, either.
+        const MARK = 16;
     }
 }
 
@@ -222,6 +225,12 @@ impl Conn {
     #[inline]
     pub fn has_ended(&self) -> bool {
         self.flags.intersects(Flags::EOF.union(Flags::FAILED))
+    }
+
+    /// Has whatever receives wait for so many bytes.
+    pub fn set_low_water(&mut self, bytes: u32, calls: &mut impl Calls) {
+        self.transport().set_low_water(calls, bytes);
+        self.arms.set(Arms::MARK, bytes > 1);
     }
 
     /// Whether anything is armed that receives.

@@ -99,8 +99,9 @@ pub fn is_cold(conn: &Conn, tick: u32) -> bool {
     conn.is_hot() && is_due(after(conn.active, 2 * HEAT_TICKS), tick)
 }
 
-/// The tick at which a connection must be looked at, if there is one.
-pub fn due(conn: &Conn) -> Option<u32> {
+/// The tick at which a connection must be looked at, if there is one. `bulk_delay`, in ticks, is for how long received
+/// bytes may wait for more.
+pub fn due(conn: &Conn, bulk_delay: u32) -> Option<u32> {
     let mut due = conn.deadline;
     let mut by = |tick| due = if due == 0 { tick } else { earlier(due, tick) };
     if conn.is_hot() {
@@ -108,6 +109,9 @@ pub fn due(conn: &Conn) -> Option<u32> {
     }
     if conn.is(Flags::LAST) {
         by(after(conn.active, LAST_TICKS));
+    }
+    if conn.arms.contains(Arms::MARK) {
+        by(after(conn.active, bulk_delay));
     }
     (due != 0).then_some(due)
 }

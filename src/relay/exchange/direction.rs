@@ -1,4 +1,5 @@
 //! One direction of an exchange: what is pending in it, and whether more is wanted.
+use super::low_water::LowWater;
 use crate::{
     http::{Body, framing::Piece},
     io::{Calls, Pipe},
@@ -37,6 +38,8 @@ pub struct Flow {
     pub ended: bool,
     /// The sink accepts no more; bytes for it are thrown away.
     pub dead: bool,
+    /// How the source delivers.
+    pub low_water: LowWater,
     /// Bytes sent since it was last driven, even if not all that were to be.
     pub moved: u32,
 }
@@ -70,6 +73,7 @@ impl Flow {
             corked: false,
             ended: false,
             dead: false,
+            low_water: LowWater::default(),
             moved: 0,
         }
     }

@@ -1,14 +1,16 @@
 //! Moves one direction's bytes from its source to its sink, with backpressure, by buffer or by splice.
 use super::{
     direction::{Flow, KEEP_BYTES, Stop},
+    low_water::{LowWater, ONE_WAY_TICKS},
     splice,
 };
 use crate::{
     http::{Body, framing::Piece},
     io::Calls,
     relay::{
-        conn::{Conn, Filled},
+        conn::{Arms, Conn, Filled},
         desk::Desk,
+        timers::{after, is_due},
     },
 };
 use std::io::IoSlice;
@@ -32,6 +34,7 @@ impl Flow {
     pub fn drive<C: Calls>(&mut self, source: &mut Conn, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Progress {
         if self.dead {
             self.discard(source, desk);
+            self.mark_source(source, sink, Stop::Refused, desk);
             return Progress { moved: 0, stop: Stop::Idle };
         }
         self.moved = 0;
@@ -49,7 +52,31 @@ impl Flow {
             self.corked = false;
             sink.transport().push(desk.calls);
         }
+        self.mark_source(source, sink, stop, desk);
         Progress { moved: self.moved, stop }
+    }
+
+    /// Gives the source the low-water mark that fits, when all has been done that can be.
+    fn mark_source<C: Calls>(&mut self, source: &mut Conn, sink: &Conn, stop: Stop, desk: &mut Desk<'_, C>) {
+        let marked = source.arms.contains(Arms::MARK);
+        if desk.times.bulk_delay == 0 || !marked && LowWater::is_near_end(&self.body) {
+            return;
+        }
+        let change = match stop {
+            // More is there: the mark makes no difference now, and is likely to fit again.
+            Stop::Spent | Stop::Blocked if !self.body.is_done() => None,
+            Stop::Idle => {
+                if self.moved > 0 {
+                    self.low_water.note(self.moved, desk.tick, desk.times.bulk_delay);
+                }
+                let one_way = is_due(after(sink.active, ONE_WAY_TICKS), desk.tick);
+                self.low_water.change(&self.body, marked, one_way)
+            }
+            Stop::Spent | Stop::Blocked | Stop::Broken | Stop::Refused => marked.then_some(1),
+        };
+        if let Some(bytes) = change {
+            source.set_low_water(bytes, desk.calls);
+        }
     }
 
     /// One move: our own bytes first, then the pipe, then the inbox, then receives more.

@@ -7,6 +7,7 @@
 mod direction;
 mod flow;
 mod id;
+mod low_water;
 mod pace;
 mod record;
 pub mod request;

@@ -104,8 +104,9 @@ mod tests {
             })
         };
         assert_eq!(slow_after(0), Some(granted));
-        assert_eq!(slow_after(8), Some(2 * granted));
-        assert_eq!(slow_after(32), None);
+        let due = TICK_MILLIS as u32;
+        assert_eq!(slow_after(due / 2), Some(2 * granted));
+        assert_eq!(slow_after(2 * due), None);
     }
 
     /// A client whose kernel acknowledges bytes is not slow although there is no room for more yet; one whose kernel does

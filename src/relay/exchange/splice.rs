@@ -82,6 +82,9 @@ pub(super) fn advance<C: Calls>(
     drain(flow, sink, desk, more)?;
     if moved < DRY && flow.body == Body::UntilClose {
         flow.stop_splicing(source, desk);
+    } else if moved < max && source.arms.contains(Arms::MARK) {
+        // What has come since then would cost as much as all that the mark waits for.
+        source.flags.remove(Flags::READABLE);
     }
     Ok(())
 }

@@ -24,9 +24,13 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let tick = self.tables.tick;
         let mut cooled = 0;
         for _ in 0..TIMERS_PER_TURN {
-            let Tables { wheel, conns, .. } = &mut self.tables;
+            let Tables { wheel, conns, engine, times, .. } = &mut self.tables;
             let Some(slot) = wheel.pop(conns, tick) else { break };
             let conn = &mut conns[slot];
+            if conn.arms.contains(Arms::MARK) && is_due(after(conn.active, times.bulk_delay), tick) {
+                // What has arrived since then has waited for long enough. The kernel tells of it at once.
+                conn.set_low_water(1, engine.calls());
+            }
             if conn.deadline != 0 && is_due(conn.deadline, tick) {
                 conn.deadline = 0;
                 let mut budget = self.share();

@@ -97,7 +97,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// Puts a connection on the timer wheel, if something is due for it.
     fn schedule(&mut self, slot: u32) {
-        if let Some(due) = watch::due(&self.conns[slot]) {
+        if let Some(due) = watch::due(&self.conns[slot], self.times.bulk_delay) {
             self.wheel.set(&mut self.conns, slot, due);
         }
     }

@@ -1,4 +1,4 @@
 //! The length of a tick; nothing here waits for one.
 
 /// Milliseconds of a tick.
-pub const TICK_MILLIS: u64 = 16;
+pub const TICK_MILLIS: u64 = 8;
