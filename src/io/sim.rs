@@ -395,7 +395,11 @@ impl<M> Calls for SimCalls<M> {
     fn set_low_water(&mut self, fd: &Socket, bytes: u32) {
         let mut state = self.state();
         let conn = state.behind(fd, "mark");
-        state.conns[conn].mark = bytes as usize;
+        let conn = &mut state.conns[conn];
+        if std::mem::replace(&mut conn.mark, bytes as usize) == 1 {
+            // While there was none, nothing may have been armed that would have heard.
+            conn.unheard_since = None;
+        }
         state.note(|| format!("shard {}: low-water mark {bytes} {fd:?}", self.number));
     }
 
