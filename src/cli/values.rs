@@ -9,7 +9,21 @@ use std::{
 /// # Errors
 /// The message for the user: what was given, and an example.
 pub fn duration(s: &str) -> Result<Duration, String> {
-    let bad = || format!("{s:?} is not a duration: write it as in 500ms, 1.5s, 1m30s or 1h");
+    // To the millisecond, since most clocks here count no finer.
+    sum_of_units(s, 1000.0, "500ms, 1.5s, 1m30s or 1h")
+}
+
+/// The same to the microsecond, for what is that short.
+///
+/// # Errors
+/// The message for the user: what was given, and an example.
+pub fn fine_duration(s: &str) -> Result<Duration, String> {
+    sum_of_units(s, 1e6, "100us, 0.5ms or 0s")
+}
+
+/// A sum of numbers with units, rounded to so many parts of a second.
+fn sum_of_units(s: &str, parts: f64, examples: &str) -> Result<Duration, String> {
+    let bad = || format!("{s:?} is not a duration: write it as in {examples}");
     let (mut rest, mut sum) = (s, Duration::ZERO);
     while !rest.is_empty() || s.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -17,6 +31,7 @@ pub fn duration(s: &str) -> Result<Duration, String> {
         let letters = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(letters);
         let seconds = match unit {
+            "us" if parts > 1000.0 => 1e-6,
             "ms" => 0.001,
             "s" => 1.0,
             "m" => 60.0,
@@ -24,9 +39,8 @@ pub fn duration(s: &str) -> Result<Duration, String> {
             _ => return Err(bad()),
         };
         let number = number.parse::<f64>().ok().filter(|_| number.starts_with(|c: char| c.is_ascii_digit()));
-        // To the millisecond, since no clock here counts finer.
-        let millis = number.map(|number| (number * seconds * 1000.0).round()).filter(|&millis| millis < 1e15);
-        let part = Duration::from_millis(millis.ok_or_else(bad)? as u64);
+        let whole = number.map(|number| (number * seconds * parts).round()).filter(|&whole| whole < 1e15);
+        let part = Duration::from_micros(whole.ok_or_else(bad)? as u64 * (1e6 / parts) as u64);
         sum = sum.checked_add(part).ok_or_else(bad)?;
         rest = behind;
     }
@@ -143,6 +157,9 @@ mod tests {
             let message = duration(bad).unwrap_err();
             assert!(message.contains(&format!("{bad:?}")) && message.contains("500ms"), "{message}");
         }
+        assert!(duration("1us").is_err());
+        assert_eq!(fine_duration("1.5ms20us"), Ok(Duration::from_micros(1520)));
+        assert!(fine_duration("1").unwrap_err().contains("100us"));
     }
 
     /// A port alone is one of all addresses, a name means its addresses, and whatever cannot be one is named.

@@ -7,6 +7,7 @@
 //! Two implementations: [`uring::Uring`] and, for the tests, [`sim::Sim`].
 
 pub mod buffers;
+mod company;
 pub mod kernel;
 pub mod listen;
 pub mod mailbox;

@@ -1,6 +1,7 @@
 //! The io_uring back end: one ring per shard, owned by the thread that created it.
 use super::{
     Armed, End, Engine, Event, Interest, Key, Millis, Socket,
+    company::Company,
     kernel::{Kernel, own},
     mailbox::Mailbox,
     pool::{GROUP, Pool},
@@ -41,6 +42,8 @@ pub enum Mode {
     Plain,
 }
 
+/// Events with which a turn does not wait for more.
+const COMPANY: usize = 64;
 /// Submission queue entries. What does not fit is submitted at once, so this bounds nothing but batches.
 const SQ_ENTRIES: u32 = 1024;
 /// A full completion queue ends multishot operations, so it is far larger than a batch.
@@ -180,6 +183,7 @@ pub struct Uring<M> {
     epoch: Instant,
     now: Millis,
     mode: Mode,
+    company: Company,
     _owner: std::marker::PhantomData<*const ()>,
 }
 
@@ -206,6 +210,7 @@ impl<M> Uring<M> {
             epoch,
             now,
             mode,
+            company: Company::default(),
             _owner: std::marker::PhantomData,
         };
         uring.arm_wake();
@@ -216,6 +221,18 @@ impl<M> Uring<M> {
     /// which is too many where their rate is limited. To be called before the first accept.
     pub fn accept_one_by_one(&mut self) {
         self.one_by_one = true;
+    }
+
+    /// Has a turn that is likely to have several events wait for them for so long, in microseconds.
+    ///
+    /// # Errors
+    /// The kernel cannot (it can since 6.12).
+    pub fn wait_for_company(&mut self, micros: u32) -> io::Result<()> {
+        if micros > 0 && !self.ring.params().is_feature_min_timeout() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "Linux has it since 6.12"));
+        }
+        self.company = Company::new(micros);
+        Ok(())
     }
 
     /// The flags that the kernel accepted.
@@ -262,6 +279,14 @@ impl<M> Uring<M> {
         let entries = self.ring.submission().len() as u32;
         // SAFETY: no argument is passed, and the entries were checked when they were pushed.
         unsafe { self.ring.submitter().enter::<()>(entries, 0, ENTER_GETEVENTS, None) }
+    }
+
+    /// Waits for so many completions until the time for that is up, and then for one, at most for so long altogether.
+    fn wait_for_several(&mut self, wait: Option<Duration>) -> io::Result<usize> {
+        let timeout = types::Timespec::from(wait.unwrap_or_default());
+        let args = types::SubmitArgs::new().min_wait_usec(self.company.micros());
+        let args = if wait.is_some() { args.timespec(&timeout) } else { args };
+        self.ring.submitter().submit_with_args(COMPANY, &args)
     }
 
     fn collect(&mut self, events: &mut Vec<Event<M>>) {
@@ -367,8 +392,9 @@ impl<M> Engine for Uring<M> {
         // Late by the time that the last turn took: asking the clock again in every turn costs more than that is worth.
         let wait = until.map(|until| Duration::from_millis(until.saturating_sub(self.now)));
         let outcome = match wait {
-            None => self.ring.submit_and_wait(1),
             Some(Duration::ZERO) => self.look(),
+            wait if self.company.is_likely() => self.wait_for_several(wait),
+            None => self.ring.submit_and_wait(1),
             Some(wait) => {
                 let timeout = types::Timespec::from(wait);
                 self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
@@ -386,6 +412,7 @@ impl<M> Engine for Uring<M> {
         }
         self.now = self.epoch.elapsed().as_millis() as Millis;
         self.collect(events);
+        self.company.came(events.len(), self.now);
         Ok(())
     }
 

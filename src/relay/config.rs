@@ -148,6 +148,8 @@ pub struct Config {
     pub tcp_user_timeout: Duration,
     /// For how long received bytes of a body, or of another long stream, may wait for more; zero for not at all.
     pub bulk_delay: Duration,
+    /// For how long a turn waits for further events when some are likely; zero for not at all.
+    pub batch_wait: Duration,
     /// Maximum connections in the listen backlog.
     pub backlog: i32,
     /// TCP congestion control of the relay's sockets; the system's choice if `None`.
@@ -203,6 +205,7 @@ impl Default for Config {
             tcp_keepalive: seconds(45),
             tcp_user_timeout: seconds(30),
             bulk_delay: Duration::from_millis(20),
+            batch_wait: Duration::ZERO,
             backlog: 4096,
             congestion_control: None,
         }
@@ -259,6 +262,12 @@ pub enum Invalid {
     /// Nothing to listen on.
     #[error("no --listen address: give at least one, such as 127.0.0.1:8080")]
     NoListener,
+    /// Bytes would wait for longer than anybody wants to.
+    #[error("--bulk-delay {0:?} is out of range: give at most 1s")]
+    BulkDelay(Duration),
+    /// Every response would wait for that long, twice.
+    #[error("--batch-wait {0:?} is out of range: give at most 10ms")]
+    BatchWait(Duration),
     /// With a budget of zero bytes per turn nothing would move.
     #[error("--turn-bytes {0} is out of range: give at least 64K")]
     TurnBytes(usize),
@@ -305,6 +314,12 @@ impl Config {
         }
         if self.listen.is_empty() {
             return Err(Invalid::NoListener);
+        }
+        if self.bulk_delay > Duration::from_secs(1) {
+            return Err(Invalid::BulkDelay(self.bulk_delay));
+        }
+        if self.batch_wait > Duration::from_millis(10) {
+            return Err(Invalid::BatchWait(self.batch_wait));
         }
         if self.turn_bytes < 64 << 10 {
             return Err(Invalid::TurnBytes(self.turn_bytes));

@@ -39,6 +39,9 @@ pub enum StartError {
     /// No ring, or no memory for its buffers.
     #[error("cannot set up io_uring on CPU {0}: {1}; {advice}", advice = probe::setup_advice(.1))]
     Ring(usize, io::Error),
+    /// The kernel cannot wait for several events.
+    #[error("cannot use --batch-wait: {0}; leave it out")]
+    BatchWait(io::Error),
     /// No thread, no eventfd.
     #[error("cannot start a shard: {0}; raise `ulimit -u` or `ulimit -n`")]
     Thread(io::Error),
@@ -317,7 +320,11 @@ impl Seat {
         let count = listeners.len();
         let engine = probe::pin(cpu)
             .map_err(|error| StartError::Pin(cpu, error))
-            .and_then(|()| Uring::new(sizes, listeners, mailbox, epoch).map_err(|error| StartError::Ring(cpu, error)));
+            .and_then(|()| Uring::new(sizes, listeners, mailbox, epoch).map_err(|error| StartError::Ring(cpu, error)))
+            .and_then(|mut uring| {
+                let waits = uring.wait_for_company(config.batch_wait.as_micros() as u32);
+                waits.map(|()| uring).map_err(StartError::BatchWait)
+            });
         let mut uring = match engine {
             Ok(uring) => uring,
             Err(error) => {

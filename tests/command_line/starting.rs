@@ -197,6 +197,9 @@ fn wrong_limits() {
     complains(&relay(&["--max-headers", "0"]), 1, &["--max-headers 0 ", "1 to 128"]);
     complains(&relay(&["--classic-poll-interval", "75s"]), 1, &["--classic-poll-interval 75s", "70s"]);
     complains(&relay(&["--turn-bytes", "1K"]), 1, &["--turn-bytes 1024 ", "64K"]);
+    complains(&relay(&["--bulk-delay", "2s"]), 1, &["--bulk-delay 2s ", "at most 1s"]);
+    complains(&relay(&["--batch-wait", "11ms"]), 1, &["--batch-wait 11ms ", "at most 10ms"]);
+    complains(&relay(&["--batch-wait", "1"]), 2, &["\"1\" is not a duration", "100us"]);
     complains(&relay(&["--held-buffers", "0"]), 1, &["--held-buffers 0 "]);
     complains(&relay(&["--response-timeout", "0s"]), 1, &["--response-timeout 0s", "no limit"]);
     complains(&relay(&["--tcp-keepalive", "0s"]), 1, &["--tcp-keepalive 0", "1s to 32767s"]);

@@ -2,6 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod company;
 mod exchanges;
 mod forms;
 mod low_water;

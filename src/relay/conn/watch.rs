@@ -12,7 +12,7 @@ pub const HEAT_TICKS: u32 = (1000 / TICK_MILLIS) as u32;
 pub const HEAT_NEEDED: u8 = 2;
 /// A client that has sent its last request is watched, for a reset, only after this time: most have their response by
 /// then.
-pub const LAST_TICKS: u32 = 2;
+pub const LAST_TICKS: u32 = (32 / TICK_MILLIS) as u32;
 
 /// What a connection should have armed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

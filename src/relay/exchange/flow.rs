@@ -65,6 +65,8 @@ impl Flow {
         let change = match stop {
             // More is there: the mark makes no difference now, and is likely to fit again.
             Stop::Spent | Stop::Blocked if !self.body.is_done() => None,
+            // Nothing came: what the timer has lowered stays low.
+            Stop::Idle if self.moved == 0 && !marked => None,
             Stop::Idle => {
                 if self.moved > 0 {
                     self.low_water.note(self.moved, desk.tick, desk.times.bulk_delay);

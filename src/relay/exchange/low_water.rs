@@ -20,7 +20,9 @@ const QUICK_MAX: u8 = 2;
 const FLOOD: u8 = 3;
 /// A large piece, in bytes: small ones are worth a mark at any rate.
 const PIECE: u32 = 32 << 10;
-/// Ticks without a longer pause than `--bulk-delay` after which a stream of unknown length is bulk.
+/// What is no pause yet in what comes without a mark, in ticks.
+const PAUSE: u8 = (16 / TICK_MILLIS) as u8;
+/// Ticks without a pause after which a stream of unknown length is bulk.
 const STEADY: u8 = (128 / TICK_MILLIS) as u8;
 
 /// Ticks without a byte the other way after which what a stream of unknown length brings is no answer to anything.
@@ -53,9 +55,9 @@ pub struct LowWater {
     /// From the lowest bits: the level that fits the rate (3 bits); the level that was set last, which counts while the
     /// source has a mark (3); quick receives in a row (2).
     levels: u8,
-    /// Ticks since the last pause that was longer than it may be.
+    /// Ticks since the last pause.
     steady: u8,
-    /// The tick of the last receive, without its upper bits: a pause of some seconds may be taken for none, once.
+    /// The tick of the last receive, without its upper bits: one of whole multiples of two seconds may be taken for none.
     last: u8,
 }
 
@@ -86,11 +88,18 @@ impl LowWater {
     pub fn note(&mut self, moved: u32, tick: u32, delay: u32) {
         let pause = (tick as u8).wrapping_sub(self.last);
         self.last = tick as u8;
-        // What the timer had to fetch was under way for as long as is allowed, and for one tick more if it came late.
-        self.steady = if u32::from(pause) <= delay + 1 { self.steady.saturating_add(pause) } else { 0 };
+        let late = u32::from(pause) >= delay;
+        // If there was a mark, the timer may have lowered it.
+        let went_on = match self.set() > 0 {
+            // The timer fetched it, perhaps a tick late.
+            true if late => u32::from(pause) <= delay + 1 && moved.saturating_mul(2) >= bytes_of(self.set().min(MOST)),
+            true => true,
+            false => pause <= PAUSE,
+        };
+        self.steady = if went_on { self.steady.saturating_add(pause) } else { 0 };
         let (goal, quick) = match self.quick() {
-            // The timer fetched it. Half of the mark is near enough: to change it costs system calls, too.
-            _ if u32::from(pause) >= delay => (self.goal().min(level_of(moved.saturating_mul(2))), 0),
+            // Half of the mark is near enough: to change it costs system calls, too.
+            _ if late => (self.goal().min(level_of(moved.saturating_mul(2))), 0),
             _ if 2 * u32::from(pause) >= delay => (self.goal(), 0),
             quick if self.goal() == MOST => (MOST, flooded(quick, pause, moved)),
             // The next mark must fill up in time.
@@ -106,11 +115,8 @@ impl LowWater {
     pub fn change(&mut self, body: &Body, marked: bool, one_way: bool) -> Option<u32> {
         let (level, bytes) = self.wanted(body, one_way);
         let same = if marked { level == self.set() && level != EXACT } else { level == 0 };
-        if same {
-            return None;
-        }
         self.put(self.goal(), level, self.quick());
-        Some(bytes)
+        (!same).then_some(bytes)
     }
 
     /// The level of the mark that a source should have now, and the mark in bytes.
@@ -199,7 +205,28 @@ mod tests {
         });
         assert_eq!(first, Some(u32::from(STEADY)));
         assert_eq!(low_water.wanted(&stream, false).1, 1);
-        low_water.note(8 << 10, 100, DELAY);
+        low_water.note(8 << 10, 19, DELAY);
         assert_eq!(low_water.wanted(&stream, true).1, 1);
+    }
+
+    /// Frames with a pause behind each are passed on at once, however they are spread, and a mark ends with the first pause.
+    #[test]
+    fn frames_are_no_bulk() {
+        let stream = Body::UntilClose;
+        for (spread, period) in [(0, 4), (1, 4), (2, 5), (3, 6)] {
+            let mut low_water = LowWater::default();
+            for frame in 0..100 {
+                for packet in 0..20 {
+                    let tick = 1000 + frame * period + packet * spread / 20;
+                    low_water.note(1448, tick, DELAY);
+                    assert_eq!(low_water.change(&stream, false, true), None, "{spread} of {period} ticks");
+                }
+            }
+        }
+        let mut low_water = LowWater::default();
+        (0..100).for_each(|tick| low_water.note(8 << 10, tick, DELAY));
+        let mark = low_water.change(&stream, false, true).expect("bulk");
+        low_water.note(mark / 2 - 1, 99 + DELAY, DELAY);
+        assert_eq!(low_water.change(&stream, true, true), Some(1));
     }
 }
