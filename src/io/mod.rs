@@ -4,10 +4,12 @@
 //! cancelling, mail. [`Calls`] are plain system calls on sockets, buffers and pipes; they take effect at once and
 //! report how much they did. That sends are calls and not submissions is a measured choice, see `docs/journal/`.
 //!
-//! Two implementations: [`uring::Uring`] and, for the tests, [`sim::Sim`].
+//! Three implementations: [`uring::Uring`]; for the tests, [`sim::Sim`]; and for measurements of very many connections,
+//! [`crowd::Crowd`].
 
 pub mod buffers;
 mod company;
+pub mod crowd;
 pub mod kernel;
 pub mod listen;
 pub mod mailbox;

@@ -54,6 +54,8 @@ const MEMORY_WAIT: Duration = Duration::from_millis(20);
 
 /// Maximum completions that one turn takes; the others are ready for the next.
 const BATCH: usize = 1024;
+/// The kernel runs about twenty deferred completions in one enter, in order. After so many there may be more.
+const DEFERRED: usize = 16;
 
 /// `IORING_ENTER_GETEVENTS`: deferred completions run only in an enter with it.
 const ENTER_GETEVENTS: u32 = 1;
@@ -289,6 +291,18 @@ impl<M> Uring<M> {
         self.ring.submitter().submit_with_args(COMPANY, &args)
     }
 
+    /// The error of an enter, or of a submission before it, after which nothing can go on.
+    fn fatal(&mut self, outcome: io::Result<usize>) -> io::Result<()> {
+        if let Err(error) = outcome {
+            match Errno::from_io_error(&error) {
+                // Nothing in time, a signal, or completions to be collected first: all in a turn's work.
+                Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN) => {}
+                _ => return Err(error),
+            }
+        }
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
     fn collect(&mut self, events: &mut Vec<Event<M>>) {
         let (mut wake, mut rearm_wake) = (false, false);
         let Uring { ring, kernel, accepting, listeners, .. } = self;
@@ -400,18 +414,17 @@ impl<M> Engine for Uring<M> {
                 self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
             }
         };
-        if let Err(error) = outcome {
-            match Errno::from_io_error(&error) {
-                // Nothing in time, a signal, or completions to be collected first: all in a turn's work.
-                Some(Errno::TIME | Errno::INTR | Errno::BUSY | Errno::AGAIN) => {}
-                _ => return Err(error),
-            }
-        }
-        if let Some(error) = self.broken.take() {
-            return Err(error);
-        }
+        self.fatal(outcome)?;
         self.now = self.epoch.elapsed().as_millis() as Millis;
         self.collect(events);
+        // Who is being served must not wait for as many turns as there are twenties before him.
+        let mut before = 0;
+        while events.len() >= before + DEFERRED && events.len() < BATCH {
+            before = events.len();
+            let outcome = self.look();
+            self.fatal(outcome)?;
+            self.collect(events);
+        }
         self.company.came(events.len(), self.now);
         Ok(())
     }

@@ -28,6 +28,7 @@ mod gateway;
 mod hand_off;
 mod memory;
 pub mod message;
+mod names;
 mod pairing;
 pub mod park;
 mod ready;

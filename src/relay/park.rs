@@ -4,8 +4,8 @@ use super::{
     arena::Arena,
     conn::{Conns, NONE},
     message::DomainName,
+    names::Names,
 };
-use hashbrown::HashTable;
 
 /// Maximum length of a name that is stored in its domain's record and not in memory of its own.
 const SHORT_BYTES_MAX: usize = 22;
@@ -199,7 +199,7 @@ impl List {
 pub struct Park {
     domains: Arena<Option<Domain>>,
     vacant: Vec<u32>,
-    by_name: HashTable<u32>,
+    by_name: Names,
     /// The further names of domains that have several.
     aliases: Aliases,
     /// Domains that have none any more.
@@ -209,7 +209,7 @@ pub struct Park {
 impl Park {
     /// A domain's record, by lower-case name.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<u32> {
-        let found = self.by_name.find(hash, |&id| self[id].name() == name).copied();
+        let found = self.by_name.find(hash, |id| self[id].name() == name);
         found.or_else(|| self.aliases.find(hash, name))
     }
 
@@ -234,7 +234,7 @@ impl Park {
             None => self.domains.push(Some(domain)),
         };
         let domains = &self.domains;
-        self.by_name.insert_unique(hash, id, |&id| domains[id].as_ref().map_or(0, |domain| domain.hash));
+        self.by_name.insert(hash, id, |id| domains[id].as_ref().map_or(0, |domain| domain.hash));
         id
     }
 
@@ -285,9 +285,7 @@ impl Park {
     }
 
     fn forget_names(&mut self, id: u32) {
-        if let Ok(entry) = self.by_name.find_entry(self[id].hash, |&other| other == id) {
-            entry.remove();
-        }
+        self.by_name.remove(self[id].hash, id);
         self.aliases.remove(id);
     }
 
@@ -312,7 +310,7 @@ impl Park {
             return Some("a domain is on record without its name, or a name without a domain");
         }
         let strange = |id: u32, name: &DomainName| {
-            !self.contains(id) || self.by_name.find(name.hash, |&other| self[other].name() == &*name.name).is_some()
+            !self.contains(id) || self.by_name.find(name.hash, |other| self[other].name() == &*name.name).is_some()
         };
         self.aliases.fault(strange)
     }

@@ -48,6 +48,8 @@ impl Budget {
 pub enum Lane {
     /// Something has just happened to it.
     Fresh,
+    /// It comes or goes: it is new, or has ended while it was parked. Thousands may do so at once.
+    Turnover,
     /// It moves bulk, or has used its budget up.
     Bulk,
 }
@@ -56,46 +58,54 @@ pub enum Lane {
 #[derive(Debug)]
 pub struct RunQueue {
     fresh: VecDeque<Key>,
+    turnover: VecDeque<Key>,
     bulk: VecDeque<Key>,
 }
 
 /// Connections that fit a lane before it has to grow.
 const ROOM: usize = 256;
+/// Connections that come or go in one turn. Each costs far more than a request, and whoever is being served must not wait
+/// behind thousands.
+const TURNOVER: usize = 16;
 
 impl Default for RunQueue {
     fn default() -> Self {
-        RunQueue { fresh: VecDeque::with_capacity(ROOM), bulk: VecDeque::with_capacity(ROOM) }
+        let lane = || VecDeque::with_capacity(ROOM);
+        RunQueue { fresh: lane(), turnover: lane(), bulk: lane() }
     }
 }
 
 impl RunQueue {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Key> {
+        match lane {
+            Lane::Fresh => &mut self.fresh,
+            Lane::Turnover => &mut self.turnover,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+
     /// Puts a connection at the end of a lane. It must not be in the queue.
     pub fn push(&mut self, key: Key, lane: Lane) {
-        match lane {
-            Lane::Fresh => self.fresh.push_back(key),
-            Lane::Bulk => self.bulk.push_back(key),
-        }
+        self.lane(lane).push_back(key);
     }
 
     /// Takes the first connection of a lane.
     pub fn pop(&mut self, lane: Lane) -> Option<Key> {
-        match lane {
-            Lane::Fresh => self.fresh.pop_front(),
-            Lane::Bulk => self.bulk.pop_front(),
-        }
+        self.lane(lane).pop_front()
     }
 
-    /// Connections in a lane.
-    pub fn len(&self, lane: Lane) -> usize {
+    /// How many connections of a lane run in one turn, unless the turn's budget ends before.
+    pub fn portion(&self, lane: Lane) -> usize {
         match lane {
             Lane::Fresh => self.fresh.len(),
+            Lane::Turnover => self.turnover.len().min(TURNOVER),
             Lane::Bulk => self.bulk.len(),
         }
     }
 
-    /// Whether both lanes are empty.
+    /// Whether all lanes are empty.
     pub fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.bulk.is_empty()
+        self.fresh.is_empty() && self.turnover.is_empty() && self.bulk.is_empty()
     }
 }
 

@@ -21,8 +21,8 @@ use std::{
 /// What tells this test binary to become `ringback`, with these arguments.
 const BECOME: &str = "RINGBACK_TEST_FRAIL";
 
-/// A ring's turn that submits so many entries is refused by the kernel.
-const REFUSED_FROM: u64 = 60;
+/// A ring's turn that submits so many entries is refused by the kernel: fewer than the newcomers of one turn.
+const REFUSED_FROM: u64 = 12;
 
 /// What tells it to become a `ringback` that can start no thread.
 const BECOME_ALONE: &str = "RINGBACK_TEST_ALONE";

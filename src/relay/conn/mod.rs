@@ -37,9 +37,9 @@ pub enum Role {
 /// What a client is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// New and from a trusted proxy: it may begin with a PROXY header.
+    /// New: nothing has come from it. If it is from a trusted proxy, it may begin with a PROXY header.
     Fresh,
-    /// Between requests, or before the first: a head is awaited.
+    /// Between requests, or the first is arriving: a head is awaited.
     Idle,
     /// It has an exchange in progress: its head is incomplete, or it waits for a gateway, or it is joined with one.
     Busy,

@@ -30,8 +30,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         if trusted {
             // Its connections are from many sources.
             tables.conns[slot].flags.insert(Flags::TRUSTED | Flags::UNCOUNTED);
-            tables.conns[slot].role = Role::Client(Client::Fresh);
         }
+        tables.conns[slot].role = Role::Client(Client::Fresh);
         let denied = tables.shared.admission.admit(&tables.conns[slot].address, trusted, tables.tick).err();
         let stopping = tables.end == End::Stopping;
         match denied {
@@ -46,7 +46,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
                 conn.deadline = deadline;
                 // Under load the first bytes have usually arrived already.
                 conn.flags.insert(Flags::READABLE);
-                tables.enqueue(slot, Lane::Fresh);
+                tables.enqueue(slot, Lane::Turnover);
             }
         }
         if let Some(wait) = self.tables.shared.admission.pause(self.tables.tick) {

@@ -29,9 +29,9 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     pub(super) fn run_queue(&mut self) {
         let mut turn = Budget::new(self.tables.config.turn_bytes * TURN_SHARES, TURN_OPERATIONS);
         let share = self.share();
-        for lane in [Lane::Fresh, Lane::Bulk] {
+        for lane in [Lane::Fresh, Lane::Turnover, Lane::Bulk] {
             // Connections that join a lane meanwhile wait for the next turn. At least one of each lane runs.
-            for _ in 0..self.tables.ready.len(lane) {
+            for _ in 0..self.tables.ready.portion(lane) {
                 let Some(key) = self.tables.ready.pop(lane) else { break };
                 if let Some(slot) = self.tables.conns.find(key) {
                     self.tables.conns[slot].flags.remove(Flags::QUEUED);
@@ -64,6 +64,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let conn = &self.tables.conns[slot];
         match conn.role {
             Role::Client(Client::Idle) => self.step_head(slot, budget),
+            Role::Client(Client::Fresh) if conn.is(Flags::TRUSTED) => self.step_proxied(slot, budget),
             Role::Client(Client::Fresh) => self.step_fresh(slot, budget),
             Role::Client(Client::Busy) => self.step_exchange(slot, budget),
             Role::Client(Client::Leaving) => {
@@ -116,8 +117,26 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
     }
 
-    /// Step of a new connection from a trusted proxy. It may begin with a PROXY header, which names the client.
+    /// Step of a new connection: it is one until its first bytes have come.
     fn step_fresh(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        self.tables.with_conn(slot, budget, |_, conn, desk| {
+            if conn.inbox.is_empty() && conn.may_fill() {
+                desk.fill(conn);
+            }
+        });
+        let conn = &mut self.tables.conns[slot];
+        if !conn.inbox.is_empty() {
+            conn.role = Role::Client(Client::Idle);
+            return true;
+        }
+        if conn.has_ended() {
+            self.tables.close(slot);
+        }
+        false
+    }
+
+    /// Step of a new connection from a trusted proxy. It may begin with a PROXY header, which names the client.
+    fn step_proxied(&mut self, slot: u32, budget: &mut Budget) -> bool {
         let look = self.tables.with_conn(slot, budget, |_, conn, desk| {
             if conn.may_fill() {
                 desk.fill(conn);

@@ -10,7 +10,7 @@ mod roster;
 
 use super::{
     config::Config,
-    conn::{Client, Conn, Conns, Flags, Inboxes, Role},
+    conn::{Client, Conn, Conns, Flags, Gateway, Inboxes, Role},
     counters::Counters,
     desk::{Desk, Times},
     exchange::{Exchange, ExchangeId, Exchanges},
@@ -193,7 +193,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             let x = &self.exchanges[id];
             x.up.bulk || x.down.bulk
         });
-        self.enqueue(target, if bulk { Lane::Bulk } else { Lane::Fresh });
+        let lane = match self.conns[target].role {
+            _ if bulk => Lane::Bulk,
+            Role::Client(Client::Fresh) | Role::Gateway(_, Gateway::Parked) | Role::Lingering => Lane::Turnover,
+            _ => Lane::Fresh,
+        };
+        self.enqueue(target, lane);
     }
 
     /// Puts a connection into a lane of the run queue, unless it is in one.
