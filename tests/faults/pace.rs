@@ -187,10 +187,22 @@ fn slow_readers_yield_to_those_that_wait() {
 /// A client that takes its response in portions, too small for the kernel to say that there is room for more, is not slow.
 #[test]
 fn readers_in_portions_are_not_slow() {
+    let server = with_grace(config(), 500, Duration::from_secs(1));
+    takes_portions(&server);
+}
+
+/// Nor is it idle where there is no minimum rate.
+#[test]
+fn readers_in_portions_are_not_idle() {
+    let session_idle = Duration::from_secs(1);
+    let server = Server::start(Config { min_rate: 0, session_idle, ..config() });
+    takes_portions(&server);
+}
+
+/// A client takes little at a time of a long response, for longer than a second altogether.
+fn takes_portions(server: &Server) {
     const BODY: usize = 30_000_000;
     let clock = with(config(), 500);
-    // Many times as long as the clock takes for one portion.
-    let server = with_grace(config(), 500, Duration::from_secs(1));
     let mut gateway = server.gateway(Dialect::Ptth, "dev");
     let mut client = server.client(get("/dev/") + "\r\n");
     gateway.head();
@@ -202,6 +214,7 @@ fn readers_in_portions_are_not_slow() {
     client.head();
     let _waits = server.client(get("/dev/other") + "\r\n");
     let mut taken = 0;
+    // Many times as long as the clock takes for one portion.
     for _ in 0..30 {
         be_too_slow_for(&clock);
         taken += client.take(64 << 10).len();

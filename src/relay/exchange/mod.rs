@@ -168,17 +168,26 @@ fn fall_behind<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>
 }
 
 /// Whether a client that has no room for more has taken some of what was sent since that was last looked at. That is
-/// progress, too.
-pub fn has_drained<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> bool {
-    if !x.down.blocked || !x.pace.is_held_up() {
-        return false;
+/// progress, too. `None` if it was not looked at since more was sent.
+pub fn has_drained<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> Option<bool> {
+    if !x.down.blocked {
+        return Some(false);
     }
     let unsent = client.transport().unsent(&*desk.calls);
     let drained = x.pace.look(unsent, desk.config.min_rate, desk.times.min_rate_after);
-    if drained {
+    if drained == Some(true) {
         x.touch(client, desk);
     }
     drained
+}
+
+/// Whether an exchange in which nothing has moved for too long is to go on. The kernel says that there is room for more
+/// only when a third of its buffer is free: a client that takes less than that has a quarter of the time more, to show it.
+pub fn goes_on<C: Calls>(x: &mut Exchange, client: &mut Conn, desk: &Desk<'_, C>) -> bool {
+    has_drained(x, client, desk).unwrap_or_else(|| {
+        x.expect(desk.times.session_idle.div_ceil(4), client, desk);
+        true
+    })
 }
 
 /// A tunnel may be silent for hours. Where the kernel has been told to be patient with one of its peers, that is asked

@@ -57,19 +57,19 @@ impl Pace {
         self.unsent = UNKNOWN;
     }
 
-    /// Looks at how many bytes the client's kernel has not acknowledged: fewer than before have moved, too. The first look
-    /// only tells where to count from, and gives as much time as that takes. Whether any have moved.
-    pub fn look(&mut self, unsent: u32, rate: u32, granted: u32) -> bool {
+    /// Looks at how many bytes the client's kernel has not acknowledged: fewer than before have moved, too. Whether any
+    /// have; the first look only tells where to count from, and gives a quarter of the time more.
+    pub fn look(&mut self, unsent: u32, rate: u32, granted: u32) -> Option<bool> {
         match std::mem::replace(&mut self.unsent, unsent) {
             UNKNOWN => {
                 let due = u64::from(rate) * TICK_MILLIS * u64::from(granted) / 1000;
                 self.behind = self.behind.min(u32::try_from(due / 4 * 3).unwrap_or(u32::MAX));
-                false
+                None
             }
             before => {
                 let moved = before.saturating_sub(unsent);
                 self.behind = self.behind.saturating_sub(moved);
-                moved > 0
+                Some(moved > 0)
             }
         }
     }

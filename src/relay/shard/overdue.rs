@@ -123,10 +123,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
                 self.tables.answer(slot, Refusal::GatewayTimeout, false, head_only, budget);
             }
             Phase::Asked | Phase::Answering | Phase::Tunnel => {
-                let drained = |x: &mut Exchange, client: &mut Conn, _: &mut Conn, desk: &mut Desk<'_, E::Calls>| {
-                    exchange::has_drained(x, client, desk)
+                let goes_on = |x: &mut Exchange, client: &mut Conn, _: &mut Conn, desk: &mut Desk<'_, E::Calls>| {
+                    exchange::goes_on(x, client, desk)
                 };
-                if self.tables.with_exchange(id, budget, drained) {
+                if self.tables.with_exchange(id, budget, goes_on) {
                     return;
                 }
                 let reset = phase == Phase::Answering;
