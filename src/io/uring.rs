@@ -349,6 +349,13 @@ const POLL_IN: u32 = 0x001 | 0x2000; // POLLIN | POLLRDHUP
 const POLL_OUT: u32 = 0x004; // POLLOUT
 const SOCK_FLAGS: i32 = 0o2000000 | 0o4000; // SOCK_CLOEXEC | SOCK_NONBLOCK
 
+/// Whether so many watches and accepts have ended that others wait behind them, as when thousands come or go. Busy
+/// connections have streams instead.
+fn is_crowd<M>(events: &[Event<M>]) -> bool {
+    let ends = |event: &&Event<M>| matches!(event, Event::Readable { .. } | Event::Accepted { .. });
+    events.iter().filter(ends).count() >= DEFERRED
+}
+
 fn completed<M>(cqe: &cqueue::Entry, pool: &mut Pool) -> Event<M> {
     let key = key_of(cqe.user_data());
     match cqe.user_data() >> 48 {
@@ -417,9 +424,10 @@ impl<M> Engine for Uring<M> {
         self.fatal(outcome)?;
         self.now = self.epoch.elapsed().as_millis() as Millis;
         self.collect(events);
-        // Who is being served must not wait for as many turns as there are twenties before him.
+        // When thousands come or go at once, whoever is being served must not wait for as many turns as there are twenties
+        // before him.
         let mut before = 0;
-        while events.len() >= before + DEFERRED && events.len() < BATCH {
+        while is_crowd(&events[before..]) && events.len() < BATCH {
             before = events.len();
             let outcome = self.look();
             self.fatal(outcome)?;
