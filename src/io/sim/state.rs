@@ -44,6 +44,8 @@ pub(super) struct Shard<M> {
     pub(super) meter: Meter,
     /// Milliseconds that this turn's calls have taken.
     pub(super) spent: usize,
+    /// When its last turn was.
+    pub(super) turned: Millis,
 }
 
 pub(super) struct State<M> {
@@ -78,6 +80,7 @@ impl<M> State<M> {
             over: false,
             meter: Meter::default(),
             spent: 0,
+            turned: 0,
         };
         State {
             seed,
