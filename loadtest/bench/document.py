@@ -82,6 +82,29 @@ def goals():
         yield "8", ratio("storm", "canary_errors", dialect, None, 0)
     yield "9", ratio("shards-2", "us_per_request", P, P, 1.10, other_cell="shards-1")
     yield "9", ratio("hot-2", "busiest_shard", P, None, 0.60)
+    yield from as_users_have_it()
+
+
+def as_users_have_it():
+    """The same for transfers at a rate, the gateway program, and rates below saturation."""
+    best, best_tuned, w = "HAProxy, splice", "HAProxy, splice, 1 MiB pipes", f"{P}, gateway program"
+    for mode in users.PACED_MODES:
+        cell = f"paced-200x500k-{mode}"
+        limits = (0.35, 0.25, 0.30) if mode == "get" else (0.50, None, None)
+        for peers, limit in zip(((best, best_tuned), ("nginx",), ("rathole",)), limits):
+            for peer in peers if limit else ():
+                yield "10", ratio(cell, "cpu_seconds_per_gb", P, peer, limit)
+    for mode in ("get", "put"):
+        cell = f"gateway-{mode}"
+        yield "11", ratio(cell, "cpu_seconds_per_gb", w, best, 0.90)
+        yield "11", ratio(cell, "megabytes_per_second", w, "rathole", 2.0, at_least=True)
+        yield "11", ratio(cell, "gateway_cpu_seconds_per_gb", w, "rathole", 0.40)
+    yield "11", ratio("gateway-small", "gateway_us_per_request", w, "rathole", 0.80)
+    yield "11", ratio("gateway-small", "requests_per_second", w, "rathole", 1.3, at_least=True)
+    for rate in users.RATES:
+        if rate >= 5_000:
+            for peer, limit in (("nginx", 0.80), ("HAProxy", 0.80), (PIPE, 1.05)):
+                yield "12", ratio(f"rate-{rate}", "us_per_request", P, peer, limit)
 
 
 def values(data, cell, label, metric):
