@@ -11,7 +11,7 @@
 //! - [`io`]: the only door to the kernel and the only unsafe code: the traits `Engine` and `Calls`, their
 //!   io_uring back end, and the simulated one that the tests drive from a seed.
 //! - `sync`: what threads share, by one name for the relay and for the models of its races.
-//! - [`transport`]: what carries a connection's bytes: plain TCP.
+//! - [`transport`]: what carries a connection's bytes: plain TCP, or TLS.
 //! - [`relay`]: one shard per core: run queue, connections, exchanges, the park, the directory, admission, timers.
 //! - [`gateway`]: the program that runs beside the device, and the tunnel client (tokio, portable).
 //! - [`cli`]: one file per command.

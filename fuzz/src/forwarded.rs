@@ -64,7 +64,7 @@ pub fn forward(data: &[u8]) {
     }
     let Ok(named) = domain::of(data, &head, &hostnames()) else { return };
     let peer = if choice & 1 == 0 { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from(Ipv6Addr::LOCALHOST) };
-    let added = Added::new(peer, choice & 2 != 0);
+    let added = Added::new(peer, choice & 2 != 0, choice & 4 != 0);
     for dialect in [Dialect::Classic, Dialect::Ptth] {
         for strip_prefix in [false, true] {
             let gateway = Gateway { dialect, strip_prefix, announce: false };

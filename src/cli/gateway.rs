@@ -1,5 +1,5 @@
 //! `ringback gateway`: makes a web server behind a firewall reachable through a relay.
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -9,7 +9,7 @@ use super::{
     values,
 };
 use crate::{
-    gateway::{self, Authority, Config, Proxies, TargetHost, Targets, relay_url},
+    gateway::{self, Authority, Config, Proxies, TargetHost, Targets, Trust, Trusted, relay_url},
     http::Dialect,
 };
 
@@ -20,20 +20,27 @@ use crate::{
 /// SIGHUP changes nothing. RUST_LOG=debug logs more, as -v does, and RUST_LOG=warn less.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// URL of the relay, as in http://relay.example:8080
+    /// URL of the relay, as in https://relay.example or http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
     /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
     /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
     #[arg(long, value_name = "URL", value_parser = ProxyUrl)]
     pub proxy: Option<Proxies>,
+    /// Trust only relays and targets with certificates by the authorities in this PEM file, instead of this system's; may be
+    /// repeated
+    #[arg(long, value_name = "FILE")]
+    pub ca: Vec<PathBuf>,
+    /// Trust any certificate: what is sent can be read and changed on the way
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Relay domain: clients reach the target at <URL>/<NAME>/; may be repeated
     #[arg(long, value_name = "NAME", required = true)]
     pub domain: Vec<String>,
     /// Server that gets the requests; may be repeated with a domain, a path or both in front, as in
     /// camera=10.0.0.7:80, /api=localhost:3000 or camera/api=localhost:3000: the longest path that a request begins
     /// with, as the target sees it, decides
-    #[arg(long, value_name = "[[NAME][/PATH]=]HOST:PORT", required = true, value_parser = TargetFor::parse)]
+    #[arg(long, value_name = "[[NAME][/PATH]=][https://]HOST:PORT", required = true, value_parser = TargetFor::parse)]
     pub target: Vec<TargetFor>,
     /// Host header that the target gets instead of the client's: a name, or `target` for its own HOST:PORT
     #[arg(long, value_name = "HOST", value_parser = TargetHost::parse)]
@@ -109,6 +116,8 @@ impl Args {
         {
             return Err(format!("--target {0}=…: there is no --domain {0}", stray.name));
         }
+        let secure = self.relay.secure || self.target.iter().any(|target| target.to.secure);
+        let trust = trusted(secure, self.ca, self.insecure)?;
         let (key, proxies) = (key(self.key), way(self.proxy, &self.relay)?);
         let config = |domain: String| {
             // A target of the domain's own goes before one that is for all domains.
@@ -121,6 +130,7 @@ impl Args {
             let targets = Targets::by_path(targets).map_err(|error| error.to_string())?;
             Ok(Config {
                 proxies: proxies.clone(),
+                trust: trust.clone(),
                 target_host: self.target_host.clone().unwrap_or_default(),
                 dialect: self.dialect,
                 connections: self.connections,
@@ -200,6 +210,24 @@ pub(super) fn way(given: Option<Proxies>, relay: &Authority) -> Result<Proxies, 
         None => {}
     }
     Ok(proxies)
+}
+
+/// Whom to trust, if TLS is spoken at all.
+pub(super) fn trusted(secure: bool, ca: Vec<PathBuf>, insecure: bool) -> Result<Option<Trusted>, String> {
+    if !secure {
+        return Ok(None);
+    }
+    if insecure {
+        tracing::warn!(
+            "--insecure: certificates are not checked, and whoever is on the way can read and change everything"
+        );
+    }
+    let trust = match (insecure, ca.is_empty()) {
+        (true, _) => Trust::Anybody,
+        (false, false) => Trust::Only(ca),
+        (false, true) => Trust::System,
+    };
+    trust.establish().map(Some).map_err(|error| error.to_string())
 }
 
 /// The key from the command line, else from the environment.

@@ -10,9 +10,11 @@ use crate::{
         Config, Relay,
         config::{GoneClients, Network},
     },
+    transport::certificates::{self, Certificates},
 };
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     sync::mpsc,
     thread,
@@ -23,7 +25,7 @@ use std::{
 ///
 /// Gateways register and clients send requests on the same port. SIGTERM or Ctrl-C drains: no new connections, and
 /// requests in progress may finish; another one, a second later or more, stops at once. SIGUSR1 writes what each core
-/// holds, and its counters, to standard error. SIGHUP changes nothing.
+/// holds, and its counters, to standard error. SIGHUP has certificates read again.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on, as in 127.0.0.1:8080, localhost:8080 or :8080, which is all addresses; may be repeated
@@ -32,6 +34,23 @@ pub struct Args {
     /// Address for gateways only: they register there and nowhere else, and clients are not served there; may be repeated
     #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
     listen_gateways: Vec<values::Addresses>,
+    /// Address to serve clients and gateways at by TLS, as in :8443; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = values::addresses)]
+    listen_tls: Vec<values::Addresses>,
+    /// Certificate for --listen-tls, a PEM file with the server's own first; may be repeated, and is chosen by the name that
+    /// the client asks for
+    #[arg(long, value_name = "FILE")]
+    cert: Vec<PathBuf>,
+    /// Private key of the --cert in the same place, a PEM file
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// Make a certificate for localhost and each --hostname at the start, signed by itself: to try --listen-tls
+    #[arg(long, conflicts_with_all = ["cert", "key"])]
+    tls_self_signed: bool,
+    /// Serve clients that use TLS also by gateways that do not and are not on this machine: what they encrypt then goes over
+    /// the network as it is
+    #[arg(long)]
+    allow_plain_gateways: bool,
     /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3
     #[arg(long, value_name = "N|LIST", default_value = "all")]
     cores: String,
@@ -204,6 +223,9 @@ impl Args {
         let all = |given: Vec<values::Addresses>| given.into_iter().flat_map(|values::Addresses(list)| list).collect();
         let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         Ok(Config {
+            certificates: certificates(self.cert, self.key, self.tls_self_signed, &self.hostname)?,
+            listen_tls: all(self.listen_tls),
+            allow_plain_gateways: self.allow_plain_gateways,
             listen: all(self.listen),
             listen_gateways: all(self.listen_gateways),
             cores: cores(&self.cores, &probe::available_cpus())?,
@@ -256,6 +278,22 @@ impl Args {
     }
 }
 
+/// Where the certificates are from, if there are any.
+fn certificates(
+    files: Vec<PathBuf>,
+    keys: Vec<PathBuf>,
+    self_signed: bool,
+    hostnames: &[String],
+) -> Result<Option<Certificates>, String> {
+    let files = certificates::pair(files, keys)?;
+    if self_signed {
+        let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        names.extend(hostnames.iter().flat_map(|name| [name.clone(), format!("*.{name}")]));
+        return Ok(Some(Certificates::SelfSigned(names)));
+    }
+    Ok(Some(files).filter(|files| !files.is_empty()).map(Certificates::Files))
+}
+
 /// Which CPUs `--cores` means.
 pub(super) fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String> {
     if wanted == "all" {
@@ -303,7 +341,8 @@ pub fn run(args: Args) -> ExitCode {
     if config.max_connections == 0 {
         config.max_connections = probe::connections_for(open_files, config.cores.len(), config.pipes);
     }
-    let mut signals = match Watch::start(Hangup::GoOn) {
+    let hangup = if config.certificates.is_some() { Hangup::Reload } else { Hangup::GoOn };
+    let mut signals = match Watch::start(hangup) {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
@@ -336,6 +375,10 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
                     console::say(&format!("ringback: stopping on {signal}; once more stops at once\n"));
                     relay.drain();
                 }
+                Asked::Reload => match relay.reload_certificates() {
+                    Ok(()) => console::say("ringback: SIGHUP: certificates were read again\n"),
+                    Err(error) => console::say(&format!("ringback: SIGHUP: {error}; those from before stay in use\n")),
+                },
                 Asked::EndNow => {
                     console::say("ringback: stopping at once\n");
                     relay.stop();
@@ -388,11 +431,15 @@ fn watch(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
 }
 
 fn greeting(relay: &Relay, config: &Config, open_files: u64) -> String {
-    let (clients, gateways) = relay.addresses().split_at(config.listen.len());
+    let (clients, others) = relay.addresses().split_at(config.listen.len());
+    let (gateways, tls) = others.split_at(config.listen_gateways.len());
     let list = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
     let mut addresses = list(clients);
     if !gateways.is_empty() {
         addresses += &format!("\nfor clients; gateways register at {}", list(gateways));
+    }
+    if !tls.is_empty() {
+        addresses += &format!("\nby TLS at {}", list(tls));
     }
     let mode = match relay.mode() {
         Mode::DeferTaskrun => "single issuer, deferred task run",

@@ -1,5 +1,5 @@
 //! Signals, which mean the same to all commands: SIGTERM and SIGINT end it, SIGUSR1 asks for a report, and SIGHUP asks
-//! for something that is not there, a configuration file to be read again.
+//! for files to be read again, of which only a relay with certificates has some.
 use super::console;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
@@ -19,6 +19,8 @@ pub enum Asked {
     End(&'static str),
     /// The end at once.
     EndNow,
+    /// Files to be read again.
+    Reload,
 }
 
 /// What SIGHUP does.
@@ -26,6 +28,8 @@ pub enum Asked {
 pub enum Hangup {
     /// Nothing: there is no configuration to read again.
     GoOn,
+    /// It has certificates read again.
+    Reload,
     /// It ends the program, as ssh expects of its `ProxyCommand`.
     End,
 }
@@ -96,6 +100,7 @@ impl Asks {
         while let Some(asked) = self.0.recv().await {
             match asked {
                 Asked::Report => console::say(&report()),
+                Asked::Reload => {}
                 Asked::End(_) | Asked::EndNow => return,
             }
         }
@@ -107,6 +112,7 @@ impl Asks {
 fn meaning(signal: i32, hangup: Hangup, first: &mut Option<Instant>, now: Instant) -> Option<Asked> {
     match signal {
         SIGUSR1 => Some(Asked::Report),
+        SIGHUP if hangup == Hangup::Reload => Some(Asked::Reload),
         SIGHUP if hangup == Hangup::GoOn => {
             console::say("ringback: SIGHUP: there is no configuration to read again; all goes on\n");
             None
@@ -146,6 +152,7 @@ mod tests {
         assert_eq!(after(SIGTERM, 1), None);
         assert_eq!(after(SIGINT, 999), None);
         assert_eq!(after(SIGINT, 1000), Some(Asked::EndNow));
+        assert_eq!(meaning(SIGHUP, Hangup::Reload, &mut None, began), Some(Asked::Reload));
         assert_eq!(meaning(SIGHUP, Hangup::End, &mut None, began), Some(Asked::End("SIGHUP")));
     }
 }

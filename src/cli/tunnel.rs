@@ -1,11 +1,11 @@
 //! `ringback tunnel`: raw TCP through a relay to a gateway's target.
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
 use super::{
     console, failed,
-    gateway::{ProxyUrl, key, log_to_stderr, runtime, way},
+    gateway::{ProxyUrl, key, log_to_stderr, runtime, trusted, way},
     signals::{Asks, Hangup},
     values,
 };
@@ -19,13 +19,19 @@ use crate::gateway::{Authority, Proxies, relay_url, tunnel};
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("end").required(true).args(["listen", "stdio"])))]
 pub struct Args {
-    /// URL of the relay, as in http://relay.example:8080
+    /// URL of the relay, as in https://relay.example or http://relay.example:8080
     #[arg(long, value_name = "URL", value_parser = relay_url)]
     pub relay: Authority,
     /// HTTP proxy on the way to the relay, as in http://proxy.example:3128; '' for none; without this option
     /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
     #[arg(long, value_name = "URL", value_parser = ProxyUrl)]
     pub proxy: Option<Proxies>,
+    /// Trust only relays with certificates by the authorities in this PEM file, instead of this system's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub ca: Vec<PathBuf>,
+    /// Trust any certificate: what is sent can be read and changed on the way
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Relay domain of the gateway
     #[arg(long, value_name = "NAME")]
     pub domain: String,
@@ -61,8 +67,13 @@ pub fn run(args: Args) -> ExitCode {
         Ok(proxies) => proxies,
         Err(error) => return failed(&error),
     };
+    let trust = match trusted(args.relay.secure, args.ca, args.insecure) {
+        Ok(trust) => trust,
+        Err(error) => return failed(&error),
+    };
     let config = tunnel::Config {
         proxies,
+        trust,
         key: key(args.key),
         connect_timeout: args.connect_timeout,
         response_timeout: args.response_timeout,

@@ -1,10 +1,12 @@
-//! Where to connect to: `host:port`, and the relay's URL.
+//! Where to connect to, and whether by TLS: `host:port`, and the relay's URL.
 use std::{fmt, str::FromStr};
 
 use super::Error;
 
 /// The port of a `http://` URL that names none (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
+/// The same of a `https://` URL (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 /// A host (name, IPv4, or IPv6 without brackets) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Authority {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Whether it speaks TLS.
+    pub secure: bool,
 }
 
 impl Authority {
@@ -36,26 +40,30 @@ impl Authority {
             None if rest.is_empty() => port?,
             None => return None,
         };
-        Some(Authority { host: host.to_owned(), port })
+        Some(Authority { host: host.to_owned(), port, secure: false })
     }
 }
 
-/// `host:port`, the port required.
+/// `host:port`, the port required; or a URL without a path, `https://` for TLS.
 impl FromStr for Authority {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Authority, Error> {
-        Authority::with_default(text, None).ok_or_else(|| Error::Authority(text.to_owned()))
+        let bad = || Error::Authority(text.to_owned());
+        match text.contains("://") {
+            true => relay_url(text).map_err(|_| bad()),
+            false => Authority::with_default(text, None).ok_or_else(bad),
+        }
     }
 }
 
 impl From<std::net::SocketAddr> for Authority {
     fn from(address: std::net::SocketAddr) -> Authority {
-        Authority { host: address.ip().to_string(), port: address.port() }
+        Authority { host: address.ip().to_string(), port: address.port(), secure: false }
     }
 }
 
-/// As in a `Host` header: brackets around IPv6, no port when it is HTTP's own.
+/// As in a `Host` header: brackets around IPv6, no port when it is the scheme's own.
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
@@ -63,33 +71,33 @@ impl fmt::Display for Authority {
             false => f.write_str(&self.host)?,
         }
         match self.port {
-            HTTP_PORT => Ok(()),
+            HTTP_PORT if !self.secure => Ok(()),
+            HTTPS_PORT if self.secure => Ok(()),
             port => write!(f, ":{port}"),
         }
     }
 }
 
-/// Parses `http://host[:port][/…]`; the path is the caller's business.
+/// Parses `http[s]://host[:port][/…]`; the path is the caller's business.
 ///
 /// # Errors
-/// [`Error::Tls`] for `https://`, [`Error::RelayUrl`] for everything else that is no such URL.
+/// [`Error::RelayUrl`] for everything that is no such URL.
 fn url(text: &str) -> Result<(Authority, &str), Error> {
     let bad = || Error::RelayUrl(text.to_owned());
     let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(Error::Tls(text.to_owned()));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
+    let secure = scheme.eq_ignore_ascii_case("https");
+    if !secure && !scheme.eq_ignore_ascii_case("http") {
         return Err(bad());
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    Authority::with_default(authority, Some(HTTP_PORT)).map(|a| (a, path)).ok_or_else(bad)
+    let port = if secure { HTTPS_PORT } else { HTTP_PORT };
+    Authority::with_default(authority, Some(port)).map(|a| (Authority { secure, ..a }, path)).ok_or_else(bad)
 }
 
-/// Parses the relay's URL as the user gives it: `http://host[:port]`, no path.
+/// Parses the relay's URL as the user gives it: `http[s]://host[:port]`, no path.
 ///
 /// # Errors
-/// [`Error::Tls`] for `https://`, [`Error::RelayUrl`] for everything else that is no such URL.
+/// [`Error::RelayUrl`] for everything that is no such URL.
 pub fn relay_url(text: &str) -> Result<Authority, Error> {
     match url(text)? {
         (authority, "" | "/") => Ok(authority),
@@ -126,7 +134,10 @@ mod tests {
     fn a_relay_url_has_a_default_port_and_no_path() {
         assert_eq!(relay_url("http://relay.example").unwrap().to_string(), "relay.example");
         assert_eq!(relay_url("HTTP://relay.example:8080/").unwrap().port, 8080);
-        assert!(matches!(relay_url("https://relay.example"), Err(Error::Tls(_))));
+        let secure = relay_url("https://relay.example").unwrap();
+        assert_eq!((secure.port, secure.secure, secure.to_string().as_str()), (443, true, "relay.example"));
+        assert_eq!(relay_url("https://relay.example:80").unwrap().to_string(), "relay.example:80");
+        assert!("https://target.example:8443".parse::<Authority>().unwrap().secure);
         for bad in ["relay.example", "ftp://relay.example", "http://", "http://u@h/", "http://h/path"] {
             assert!(matches!(relay_url(bad), Err(Error::RelayUrl(_))), "{bad}");
         }

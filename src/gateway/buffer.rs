@@ -2,9 +2,8 @@
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
 
-use super::socket;
+use super::link::Link;
 use crate::http::HEAD_BYTES_MAX;
 
 /// What one direction of a busy connection holds. Parked connections hold nothing.
@@ -84,11 +83,9 @@ impl Buffer {
     ///
     /// # Errors
     /// As [`Buffer::fill`], and [`io::ErrorKind::WouldBlock`] when there is nothing.
-    pub fn try_fill(&mut self, source: &TcpStream) -> io::Result<usize> {
+    pub fn try_fill(&mut self, source: &Link) -> io::Result<usize> {
         self.make_room()?;
-        let room = self.bytes.capacity() - self.bytes.len();
         let read = source.try_read_buf(&mut self.bytes)?;
-        socket::has_read(source, read, room);
         self.note();
         Ok(read)
     }

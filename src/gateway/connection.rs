@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
+use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::{
     Authority, Config, Shared,
     buffer::Buffer,
     clock::within,
     head,
+    link::Link,
     pool::{End, Stage},
     proxy,
     registration::{self, Answer},
@@ -129,12 +130,13 @@ async fn open<'s>(place: &mut Place<'s>) -> Result<Session<'s>, Trouble> {
 async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Session<'s>, Trouble> {
     let config = &place.shared.config;
     let unreachable = |error| Trouble::Unreachable(relay.clone(), error);
-    let connecting = proxy::connect(relay, &config.proxies, config.connect_timeout, config.idle_timeout);
+    let connecting =
+        proxy::connect(relay, &config.proxies, config.trust.as_ref(), config.connect_timeout, config.idle_timeout);
     let mut stream = connecting.await.map_err(unreachable)?;
     let request = registration::request(config, relay);
     let mut buffer = Buffer::default();
     loop {
-        within(config.connect_timeout, stream.write_all(&request)).await.map_err(Trouble::Lost)?;
+        within(config.connect_timeout, say(&mut stream, &request)).await.map_err(Trouble::Lost)?;
         if config.dialect == Dialect::Classic {
             place.go(Stage::Parked);
         }
@@ -164,8 +166,13 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
     Ok(Session::new(stream, buffer, config))
 }
 
+async fn say(stream: &mut Link, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
 /// Waits for the relay's answer, without a buffer until it arrives. What follows it stays in `buffer`.
-async fn answer(stream: &mut TcpStream, buffer: &mut Buffer, dialect: Dialect) -> io::Result<Answer> {
+async fn answer(stream: &mut Link, buffer: &mut Buffer, dialect: Dialect) -> io::Result<Answer> {
     stream.readable().await?;
     let Some(head) = head::response(stream, buffer, Method::Get).await? else {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -9,9 +9,9 @@ use super::{
     buffer::Buffer,
     clock::Clock,
     head,
+    link::{End, Link},
     pipe::{Pipe, SPLICE_MIN},
-    registration,
-    socket::{self, End},
+    registration, socket,
     stripped::Stripped,
 };
 use crate::http::{Body, Dialect, RequestHead, ResponseHead, Version, response::NotAResponse};
@@ -24,8 +24,8 @@ const INTERIM_MAX: usize = 100;
 pub(super) struct Exchange<'e> {
     pub head: &'e RequestHead,
     pub config: &'e Config,
-    pub relay: &'e TcpStream,
-    pub target: &'e TcpStream,
+    pub relay: &'e Link,
+    pub target: &'e Link,
     pub from_relay: &'e mut Buffer,
     pub from_target: &'e mut Buffer,
 }
@@ -80,12 +80,12 @@ pub(super) async fn pass(exchange: Exchange<'_>) -> Passed {
 }
 
 /// Ready when the relay has given up the request that is under way.
-pub(super) async fn gone(relay: &TcpStream, dialect: Dialect) -> io::Error {
+pub(super) async fn gone(relay: &Link, dialect: Dialect) -> io::Error {
     match dialect {
         // While a request is under way an end is that of the request: the relay does not half-close this connection.
-        Dialect::Ptth => socket::ended(relay).await,
+        Dialect::Ptth => socket::ended(relay.tcp()).await,
         // An end in order may be the client's half-close, which is passed on.
-        Dialect::Classic => socket::failed(relay).await,
+        Dialect::Classic => socket::failed(relay.tcp()).await,
     }
 }
 
@@ -169,13 +169,7 @@ async fn send(head: &RequestHead, last: bool, mut there: Flow<'_>) -> Result<(),
 
 /// Passes a classic relay's half-close on while the target thinks, so that the target hears at once that the client
 /// has finished; keeps the first bytes of a next request. Ends when there is nothing to wait for.
-async fn pass_half_close(
-    head: &RequestHead,
-    config: &Config,
-    relay: &TcpStream,
-    target: &TcpStream,
-    buffer: &mut Buffer,
-) {
+async fn pass_half_close(head: &RequestHead, config: &Config, relay: &Link, target: &Link, buffer: &mut Buffer) {
     // A head without a body is kept until the response has come.
     let kept = if has_body(head) { 0 } else { usize::from(head.len) };
     if config.dialect == Dialect::Classic
@@ -335,10 +329,11 @@ impl Flow<'_> {
             }
             if self.buffer.is_bulk()
                 && body.opaque() >= SPLICE_MIN
+                && let (Some(from), Some(to)) = (self.from.0.bare(), self.to.0.bare())
                 && let Some(pipe) = Pipe::open()
             {
                 self.buffer.forget_bulk();
-                self.splice(pipe, &mut body).await?;
+                self.splice(pipe, from, to, &mut body).await?;
                 if body.is_done() {
                     return Ok(());
                 }
@@ -354,10 +349,10 @@ impl Flow<'_> {
     }
 
     /// Passes what may pass unseen through a pipe, until that is all, the source ends, or only little comes at a time.
-    async fn splice(&mut self, mut pipe: Pipe, body: &mut Body) -> Result<(), Stop> {
+    async fn splice(&mut self, mut pipe: Pipe, from: &TcpStream, to: &TcpStream, body: &mut Body) -> Result<(), Stop> {
         let idle = self.config.idle_timeout;
         while body.opaque() > 0 && pipe.is_worth_it() {
-            let filling = pipe.fill(self.from.0, body.opaque());
+            let filling = pipe.fill(from, body.opaque());
             let filled = self.clock.limit(idle, filling).await.map_err(Stop::Source)?;
             if filled == 0 {
                 break;
@@ -365,7 +360,7 @@ impl Flow<'_> {
             self.clock.moved();
             body.skip(filled as u64);
             while !pipe.is_empty() {
-                self.clock.limit(idle, pipe.drain(self.to.0)).await.map_err(Stop::Sink)?;
+                self.clock.limit(idle, pipe.drain(to)).await.map_err(Stop::Sink)?;
                 self.clock.moved();
             }
         }
@@ -387,7 +382,7 @@ async fn write(to: &mut End<'_>, mut bytes: &[u8], clock: &Clock, config: &Confi
         }
         clock.moved();
     }
-    Ok(())
+    clock.limit(config.idle_timeout, to.flush()).await
 }
 
 /// How many of `bytes` belong to `body`, which moves past them, with an error that can be logged.

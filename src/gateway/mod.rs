@@ -1,5 +1,5 @@
 //! The program that runs beside the device: it keeps connections parked at the relay and passes the requests that
-//! arrive on them to a target, usually a web server on the same machine. Portable, one thread, no TLS yet.
+//! arrive on them to a target, usually a web server on the same machine. Portable, one thread, plain or by TLS.
 //!
 //! # The reader's map
 //! - [`run`] (here) opens connections when [`pool`] says so; one task each, which lives in [`connection`].
@@ -13,7 +13,7 @@
 //!   would lead past the relay.
 //! - [`parking`] knows which parked connections have been unused longest.
 //! - [`tunnel`] is the other end of a `CONNECT`: the client's.
-//! - [`authority`], [`socket`] and [`proxy`]: where to connect to, and how.
+//! - [`authority`], [`socket`], [`link`], [`trust`] and [`proxy`]: where to connect to, and how.
 
 pub mod authority;
 pub mod backoff;
@@ -22,6 +22,7 @@ mod clock;
 mod connection;
 mod exchange;
 mod head;
+mod link;
 mod parking;
 mod pipe;
 mod pool;
@@ -33,6 +34,7 @@ mod socket;
 mod status;
 mod stripped;
 mod targets;
+mod trust;
 pub mod tunnel;
 
 use std::{
@@ -48,6 +50,7 @@ pub use backoff::Backoff;
 pub use proxy::Proxies;
 pub use status::Status;
 pub use targets::{TargetHost, Targets};
+pub use trust::{Trust, Trusted};
 
 use crate::http::Dialect;
 use parking::Parking;
@@ -70,6 +73,8 @@ pub struct Config {
     pub relay: Authority,
     /// The way to it.
     pub proxies: Proxies,
+    /// Whom to trust, if the relay or a target speaks TLS.
+    pub trust: Option<Trusted>,
     /// The relay domain to register.
     pub domain: String,
     /// Where requests go.
@@ -120,6 +125,7 @@ impl Config {
         Config {
             relay,
             proxies: Proxies::default(),
+            trust: None,
             domain,
             targets: targets.into(),
             target_host: TargetHost::Client,
@@ -173,18 +179,20 @@ impl Config {
 #[non_exhaustive]
 pub enum Error {
     /// Not a relay's URL.
-    #[error("{0:?} is not a relay's URL: give scheme, host and port only, as in http://relay.example:8080")]
+    #[error(
+        "{0:?} is not a relay's URL: give scheme, host and port only, as in https://relay.example or http://relay.example:8080"
+    )]
     RelayUrl(String),
     /// Not the URL of an HTTP proxy.
     #[error(
         "{0:?} is not an HTTP proxy: give it as in http://proxy.example:3128; SOCKS and TLS to a proxy are not supported"
     )]
     Proxy(String),
-    /// A `https://` URL.
-    #[error("TLS to the relay is not supported yet: give {0:?} as http://")]
-    Tls(String),
+    /// Certificates of those whom to trust.
+    #[error("cannot use {0} certificates of authorities: {1}; give a PEM file to --ca, or --insecure to try things")]
+    Authorities(String, String),
     /// Not a host and a port.
-    #[error("{0:?} is not a host and a port: write it as in localhost:8080 or [::1]:8080")]
+    #[error("{0:?} is not a host and a port: write it as in localhost:8080, [::1]:8080 or https://device.example")]
     Authority(String),
     /// Not a path.
     #[error("{0:?} is not a path for a target: write it as in /api=localhost:8080")]

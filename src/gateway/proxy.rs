@@ -5,7 +5,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::{Authority, Error, buffer::Buffer, clock::within, head, socket};
+use super::{Authority, Error, Trusted, buffer::Buffer, clock::within, head, link::Link, socket};
 use crate::http::Method;
 
 /// Which proxy leads to which relay.
@@ -53,7 +53,7 @@ impl Proxies {
             return Ok(Proxies::default());
         }
         let proxies = Proxies { matcher: Some(Arc::new(Matcher::builder().all(url).build())), even_here: true };
-        let anywhere = Authority { host: "relay.example".to_owned(), port: 80 };
+        let anywhere = Authority { host: "relay.example".to_owned(), port: 80, secure: false };
         match proxies.to(&anywhere)? {
             Some(_) => Ok(proxies),
             None => Err(Error::Proxy(without_login(url))),
@@ -81,7 +81,7 @@ impl Proxies {
             return Err(bad());
         }
         let host = uri.host().ok_or_else(bad)?.trim_matches(['[', ']']).to_owned();
-        let at = Authority { host, port: uri.port_u16().unwrap_or(80) };
+        let at = Authority { host, port: uri.port_u16().unwrap_or(80), secure: false };
         Ok(Some(Proxy { at, authorization: found.basic_auth().map(|value| value.as_bytes().to_vec()) }))
     }
 }
@@ -111,24 +111,46 @@ fn whole(authority: &Authority) -> String {
     }
 }
 
-/// Connects to a relay, like [`socket::connect`], through a proxy if there is one for it.
+/// Connects, like [`socket::connect`], and by TLS if that is spoken there.
 ///
 /// # Errors
-/// Those of [`socket::connect`], and what the proxy says.
+/// Those of [`socket::connect`], and of the TLS handshake.
+pub(super) async fn straight(
+    to: &Authority,
+    trust: Option<&Trusted>,
+    timeout: Duration,
+    idle: Duration,
+) -> io::Result<Link> {
+    secured(socket::connect(to, timeout, idle).await?, to, trust, timeout).await
+}
+
+async fn secured(stream: TcpStream, to: &Authority, trust: Option<&Trusted>, timeout: Duration) -> io::Result<Link> {
+    match (to.secure, trust) {
+        (false, _) => Ok(Link::plain(stream)),
+        (true, Some(trust)) => within(timeout, Link::secure(stream, &trust.0, &to.host)).await,
+        (true, None) => Err(io::Error::other("it speaks TLS, for which nothing was set up")),
+    }
+}
+
+/// Connects to a relay, like [`straight`], through a proxy if there is one for it.
+///
+/// # Errors
+/// Those of [`straight`], and what the proxy says.
 pub(super) async fn connect(
     relay: &Authority,
     proxies: &Proxies,
+    trust: Option<&Trusted>,
     timeout: Duration,
     idle: Duration,
-) -> io::Result<TcpStream> {
+) -> io::Result<Link> {
     let idle = idle.min(SILENCE_MAX);
     let Some(proxy) = proxies.to(relay).map_err(io::Error::other)? else {
-        return socket::connect(relay, timeout, idle).await;
+        return straight(relay, trust, timeout, idle).await;
     };
     let failed = |error: io::Error| io::Error::new(error.kind(), format!("the proxy {}: {error}", proxy.at));
     let mut stream = socket::connect(&proxy.at, timeout, idle).await.map_err(failed)?;
     within(timeout, ask(&mut stream, &proxy, relay)).await.map_err(failed)?;
-    Ok(stream)
+    secured(stream, relay, trust, timeout).await
 }
 
 /// Asks a proxy for a way to the relay.
@@ -166,7 +188,7 @@ mod tests {
     use super::*;
 
     fn relay(host: &str) -> Authority {
-        Authority { host: host.to_owned(), port: 80 }
+        Authority { host: host.to_owned(), port: 80, secure: false }
     }
 
     /// A proxy has a host, a port, and perhaps a name and a password; relays on this machine need none, unless told.
@@ -174,7 +196,7 @@ mod tests {
     fn proxies_are_named() {
         let proxies = Proxies::only("http://user:p%40ss@proxy.example:3128").unwrap();
         let proxy = proxies.to(&relay("relay.example")).unwrap().unwrap();
-        assert_eq!(proxy.at, Authority { host: "proxy.example".into(), port: 3128 });
+        assert_eq!(proxy.at, Authority { host: "proxy.example".into(), port: 3128, secure: false });
         assert_eq!(proxy.authorization.as_deref(), Some(&b"Basic dXNlcjpwQHNz"[..]));
         assert!(!format!("{proxies:?}").contains("ss"));
         let from_env = Proxies { even_here: false, ..proxies.clone() };
@@ -184,7 +206,7 @@ mod tests {
         }
         assert!(from_env.name(&relay("relay.example")).unwrap().is_some());
         let proxy = Proxies::only("http://[::1]").unwrap().to(&relay("2001:db8::1")).unwrap().unwrap();
-        assert_eq!(proxy.at, Authority { host: "::1".into(), port: 80 });
+        assert_eq!(proxy.at, Authority { host: "::1".into(), port: 80, secure: false });
         assert_eq!(Proxies::only("").unwrap().name(&relay("relay.example")).unwrap(), None);
     }
 

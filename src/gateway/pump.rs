@@ -6,11 +6,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{buffer::Buffer, clock::Clock, pipe::Pipe, socket::End};
+use super::{buffer::Buffer, clock::Clock, link::End, pipe::Pipe};
 
 /// A source or a sink, which may be a socket.
 pub(super) trait Port {
-    /// The socket, if it is one.
+    /// The socket, if it is one whose bytes need not be looked at.
     fn socket(&self) -> Option<&TcpStream> {
         None
     }
@@ -18,7 +18,7 @@ pub(super) trait Port {
 
 impl Port for End<'_> {
     fn socket(&self) -> Option<&TcpStream> {
-        Some(self.0)
+        self.0.bare()
     }
 }
 

@@ -124,8 +124,8 @@ mod tests {
     use crate::http::{Method, response};
 
     fn config(dialect: Dialect) -> Config {
-        let relay = Authority { host: "relay.example".into(), port: 8080 };
-        let target = Authority { host: "127.0.0.1".into(), port: 80 };
+        let relay = Authority { host: "relay.example".into(), port: 8080, secure: false };
+        let target = Authority { host: "127.0.0.1".into(), port: 80, secure: false };
         Config { dialect, ..Config::new(relay, "my-domain".into(), target) }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             };
             Some(answer(text.as_bytes(), head, dialect))
         };
-        let node = Authority { host: "10.0.0.2".into(), port: 8081 };
+        let node = Authority { host: "10.0.0.2".into(), port: 8081, secure: false };
         let classic = |text: &str| read(text, Dialect::Classic).unwrap().0;
         assert_eq!(read("HTTP/1.1 204 \r\n\r\n", Dialect::Classic), Some((Answer::AskAgain, 17)));
         let taken = "HTTP/1.1 101 \r\nUpgrade: PTTH/1.0\r\nConnection: Upgrade\r\n\r\nGET / HT";
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(classic(later), Answer::TooMany(Duration::from_secs(7), "because".to_owned()));
         let bare = Answer::TooMany(RETRY_AFTER_DEFAULT, "no reason given".to_owned());
         assert_eq!(classic("HTTP/1.1 429 \r\n\r\n"), bare);
-        for odd in ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 307 \r\nLocation: https://h/d\r\n\r\n"] {
+        for odd in ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 307 \r\nLocation: ftp://h/d\r\n\r\n"] {
             assert!(matches!(classic(odd), Answer::Unexpected(_)), "{odd}");
         }
         let ptth = |alpn: &str| {

@@ -2,15 +2,10 @@
 use std::{
     future::Future,
     io,
-    mem::MaybeUninit,
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     Authority, Config,
@@ -18,10 +13,11 @@ use super::{
     clock::within,
     exchange::{self, Answered, Failure},
     head,
+    link::{End, Link},
     parking::Parked,
+    proxy,
     pump::{self, Way},
-    socket::{self, End},
-    targets,
+    socket, targets,
 };
 use crate::http::{Dialect, HEADERS_MAX, Method, Parse, Refusal, RequestHead, request};
 
@@ -35,7 +31,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One relay connection that is registered.
 pub(super) struct Session<'s> {
     config: &'s Config,
-    relay: TcpStream,
+    relay: Link,
     /// Kept from one request to the next.
     target: Option<Target>,
     from_relay: Buffer,
@@ -47,7 +43,7 @@ pub(super) struct Session<'s> {
 /// A connection to a target.
 struct Target {
     to: Authority,
-    stream: TcpStream,
+    stream: Link,
 }
 
 /// What came of one request.
@@ -84,7 +80,7 @@ enum Then {
 
 impl<'s> Session<'s> {
     /// `early` holds what the relay has sent behind its answer.
-    pub fn new(relay: TcpStream, early: Buffer, config: &'s Config) -> Session<'s> {
+    pub fn new(relay: Link, early: Buffer, config: &'s Config) -> Session<'s> {
         Session { config, relay, target: None, from_relay: early, from_target: Buffer::default(), asked: false }
     }
 
@@ -137,9 +133,14 @@ impl<'s> Session<'s> {
                 self.from_target.release();
                 return Served::Next;
             }
-            Ok(Then::Close) => {}
+            Ok(Then::Close) => {
+                // An end without close_notify would be taken for a broken response, and the drop has no time to wait.
+                if self.relay.is_secure() {
+                    let _it_ends_anyway = within(self.config.idle_timeout, self.relay.shutdown()).await;
+                }
+            }
             Ok(Then::Linger) => self.linger().await,
-            Ok(Then::Reset) => socket::reset_on_drop(&self.relay),
+            Ok(Then::Reset) => self.relay.reset_on_drop(),
             Err(error) => tracing::debug!("the relay gave the request up: {error}"),
         }
         Served::Over
@@ -158,7 +159,7 @@ impl<'s> Session<'s> {
         };
         let head = self.readdress(head, to);
         loop {
-            let kept = self.target.take().filter(|target| target.to == *to && is_quiet(&target.stream));
+            let kept = self.target.take().filter(|target| target.to == *to && target.stream.is_quiet());
             let reused = kept.is_some();
             let target = match kept {
                 Some(target) => Ok(target),
@@ -245,10 +246,10 @@ impl<'s> Session<'s> {
     /// # Errors
     /// Inside, why that cannot be; outside, that the relay is gone: `gone` has said so.
     async fn connect(&self, to: &Authority, gone: impl Future<Output = io::Error>) -> io::Result<io::Result<Target>> {
-        let Config { connect_timeout, idle_timeout, .. } = self.config;
+        let Config { connect_timeout, idle_timeout, trust, .. } = self.config;
         tokio::select! {
             biased;
-            connected = socket::connect(to, *connect_timeout, *idle_timeout) => {
+            connected = proxy::straight(to, trust.as_ref(), *connect_timeout, *idle_timeout) => {
                 Ok(connected.map(|stream| Target { to: to.clone(), stream }))
             }
             error = gone => Err(error),
@@ -269,7 +270,7 @@ impl<'s> Session<'s> {
         let Some(to) = self.config.targets.of_tunnels() else {
             return self.answer_instead(head, Trouble::NoTarget).await;
         };
-        let target = match self.connect(to, socket::failed(&self.relay)).await? {
+        let target = match self.connect(to, socket::failed(self.relay.tcp())).await? {
             Ok(target) => target.stream,
             Err(error) => return self.unreachable(head, to, &error).await,
         };
@@ -279,10 +280,10 @@ impl<'s> Session<'s> {
     }
 
     /// Raw bytes both ways until both ends are done, or one is gone.
-    async fn tunnel(&mut self, target: TcpStream) -> Then {
+    async fn tunnel(&mut self, target: Link) -> Then {
         // In a tunnel a reader may pause for longer than the kernel would wait in an exchange.
         for stream in [&self.relay, &target] {
-            let _the_limits_of_the_tunnel_count_in_any_case = socket::give_up_after(stream, None);
+            let _the_limits_of_the_tunnel_count_in_any_case = socket::give_up_after(stream.tcp(), None);
         }
         let (relay, target) = (End(&self.relay), End(&target));
         let there = Way { from: relay, to: target, early: &mut self.from_relay };
@@ -291,7 +292,7 @@ impl<'s> Session<'s> {
             biased;
             ended = pump::both(there, back, self.config.patience()) => ended,
             // Heard although the relay is not read while the target takes nothing.
-            error = socket::failed(&self.relay) => Err(error),
+            error = socket::failed(self.relay.tcp()) => Err(error),
         };
         if let Err(error) = ended {
             tracing::debug!("a tunnel broke: {error}");
@@ -375,7 +376,11 @@ impl<'s> Session<'s> {
 
     /// Says something of the gateway's own.
     async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        within(self.config.idle_timeout, self.relay.write_all(bytes)).await
+        let saying = async {
+            self.relay.write_all(bytes).await?;
+            self.relay.flush().await
+        };
+        within(self.config.idle_timeout, saying).await
     }
 
     async fn linger(&mut self) {
@@ -458,21 +463,13 @@ fn may_repeat(head: &RequestHead) -> bool {
     matches!(head.method, Method::Get | Method::Head | Method::OtherSafe) && !exchange::has_body(head)
 }
 
-/// Whether an idle target connection is still open and silent: asks the kernel, not the event loop, which may not
-/// have heard yet.
-fn is_quiet(target: &TcpStream) -> bool {
-    let peeked = SockRef::from(target).peek(&mut [MaybeUninit::uninit(); 1]);
-    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-}
-
 /// Ready when an idle target connection has closed or says something unasked; never without one.
-async fn end_of(target: Option<&TcpStream>) {
+async fn end_of(target: Option<&Link>) {
     let Some(target) = target else {
         return std::future::pending().await;
     };
     while target.readable().await.is_ok() {
-        let read = target.try_read(&mut [0]);
-        if !read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        if !target.is_quiet() {
             return;
         }
     }

@@ -1,17 +1,8 @@
 //! Connections as the gateway makes them.
-use std::{
-    io,
-    net::Shutdown,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::TcpStream,
-};
+use tokio::{io::Interest, net::TcpStream};
 
 use super::Authority;
 
@@ -116,50 +107,13 @@ pub(super) fn reset_on_drop(stream: &TcpStream) {
 /// epoll and kqueue.
 pub(super) fn has_read(stream: &TcpStream, read: usize, room: usize) {
     if cfg!(unix) && 0 < read && read < room {
-        let _not_before_more_arrives =
-            stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        has_read_all(stream);
     }
 }
 
-/// A connection as a source and a sink that may be watched at the same time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End<'s>(pub &'s TcpStream);
-
-impl AsyncRead for End<'_> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(context))?;
-            let room = into.remaining();
-            match self.0.try_read_buf(into) {
-                Ok(read) => {
-                    has_read(self.0, read, room);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for End<'_> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match self.0.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.0).shutdown(Shutdown::Write))
-    }
+/// Notes that nothing is left to be read.
+pub(super) fn has_read_all(stream: &TcpStream) {
+    let _not_before_more_arrives = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]

@@ -154,7 +154,9 @@ mod tests {
     use super::*;
 
     fn targets(list: &[(&str, u16)]) -> Result<Targets, Error> {
-        Targets::by_path(list.iter().map(|&(path, port)| (path.to_owned(), Authority { host: "h".into(), port })))
+        Targets::by_path(
+            list.iter().map(|&(path, port)| (path.to_owned(), Authority { host: "h".into(), port, secure: false })),
+        )
     }
 
     /// The longest path wins, at a boundary of segments only, whatever the order; what no path begins goes nowhere.

@@ -8,13 +8,14 @@ use tokio::{
 };
 
 use super::{
-    Authority, Error, Proxies,
+    Authority, Error, Proxies, Trusted,
     buffer::Buffer,
     clock::{Clock, within},
-    head, proxy,
+    head,
+    link::{End, Link},
+    proxy,
     pump::{self, Patience, Way},
-    registration,
-    socket::{self, End},
+    registration, socket,
     status::{SUM_UP_EVERY, Status},
 };
 use crate::http::Method;
@@ -26,6 +27,8 @@ pub struct Config {
     pub relay: Authority,
     /// The way to it.
     pub proxies: Proxies,
+    /// Whom to trust, if the relay speaks TLS.
+    pub trust: Option<Trusted>,
     /// The relay domain whose gateway's target is wanted.
     pub domain: String,
     /// The key that the relay wants from clients of the domain, if any.
@@ -48,6 +51,7 @@ impl Config {
         Config {
             relay,
             proxies: Proxies::default(),
+            trust: None,
             domain,
             key: None,
             connect_timeout: Duration::from_secs(10),
@@ -106,7 +110,7 @@ pub enum TunnelError {
 
 /// An open tunnel.
 struct Tunnel {
-    relay: TcpStream,
+    relay: Link,
     /// What the target has said already, behind the answer's head.
     early: Buffer,
 }
@@ -116,21 +120,26 @@ async fn open(config: &Config) -> Result<Tunnel, TunnelError> {
     let Config { relay, domain, key, connect_timeout, response_timeout, .. } = config;
     registration::check(domain, key.as_deref())?;
     let unreachable = |error| TunnelError::Unreachable { relay: relay.clone(), error };
-    let connecting = proxy::connect(relay, &config.proxies, *connect_timeout, config.idle_timeout);
+    let connecting =
+        proxy::connect(relay, &config.proxies, config.trust.as_ref(), *connect_timeout, config.idle_timeout);
     let mut stream = connecting.await.map_err(unreachable)?;
     let mut head = format!("CONNECT /{domain} HTTP/1.1\r\nHost: {relay}\r\n");
     if let Some(key) = key {
         head += &format!("Authorization: Bearer {key}\r\n");
     }
     head += "\r\n";
-    within(*response_timeout, stream.write_all(head.as_bytes())).await?;
+    let asking = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.flush().await
+    };
+    within(*response_timeout, asking).await?;
     let mut early = Buffer::default();
     let answer = answer(&mut stream, &mut early);
     match tokio::time::timeout(*response_timeout, answer).await {
         Err(_) => Err(TunnelError::Silent { domain: domain.clone(), limit: *response_timeout }),
         Ok(Ok(Answer::Open)) => {
             // In a tunnel a reader may pause for long.
-            socket::give_up_after(&stream, None)?;
+            socket::give_up_after(stream.tcp(), None)?;
             Ok(Tunnel { relay: stream, early })
         }
         Ok(Ok(Answer::Refused { status, reason })) => {
@@ -149,7 +158,7 @@ enum Answer {
 }
 
 /// Reads the answer; what follows it stays in `early`.
-async fn answer(stream: &mut TcpStream, early: &mut Buffer) -> io::Result<Answer> {
+async fn answer(stream: &mut Link, early: &mut Buffer) -> io::Result<Answer> {
     loop {
         let head = match head::response(stream, early, Method::Connect).await? {
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -234,6 +243,7 @@ async fn serve(config: Arc<Config>, client: TcpStream) {
     let carried = async {
         socket::prepare(&client)?;
         let Tunnel { relay, early: mut from_relay } = open(&config).await?;
+        let client = Link::plain(client);
         let (relay, client) = (End(&relay), End(&client));
         let mut from_client = Buffer::default();
         let there = Way { from: client, to: relay, early: &mut from_client };

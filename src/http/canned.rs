@@ -314,6 +314,9 @@ refusals! {
         "The gateway's connection ended before a response", "look at the gateway, then try again";
     GatewayBadResponse "502 Bad Gateway" "gateway-bad-response"
         "The gateway's response breaks the rules of HTTP", "look at the service behind the gateway";
+    GatewayInsecure "502 Bad Gateway" "gateway-insecure"
+        "The gateway's connection is not encrypted, and yours is",
+        "have the gateway use https, or start the relay with --allow-plain-gateways";
     TooManyConnections "503 Service Unavailable" "too-many-connections"
         "The relay has as many connections as it may", "try again later"
         "Retry-After: 5\r\n";

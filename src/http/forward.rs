@@ -71,8 +71,8 @@ pub struct Added {
 impl Added {
     const FOR: &[u8] = b"X-Forwarded-For: ";
 
-    /// For a request from `peer`, whose own claims are believed if it is `trusted`.
-    pub fn new(peer: IpAddr, trusted: bool) -> Added {
+    /// For a request from `peer`, whose own claims are believed if it is `trusted`; `secure` if it came by TLS.
+    pub fn new(peer: IpAddr, trusted: bool, secure: bool) -> Added {
         let mut added = Added { bytes: [0; 96], proto: 0, len: 0, trusted };
         added.push(Added::FOR);
         match peer.to_canonical() {
@@ -95,7 +95,7 @@ impl Added {
             }
         }
         added.proto = added.len;
-        added.push(b"X-Forwarded-Proto: http\r\n");
+        added.push(if secure { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" });
         added
     }
 

@@ -5,7 +5,9 @@
 //! sockets of. Where [`super::sim`] asks what could go wrong and checks each rule, everything goes well here: bytes
 //! arrive whole and at once, every peer takes what it is sent, and events come in the order of their causes.
 
-use super::{Armed, Buf, Calls, End, Engine, Event, Half, Interest, Key, Millis, Pipe, Received, Socket, Spliced};
+use super::{
+    Armed, Buf, Calls, End, Engine, Event, Half, Interest, Key, Millis, Pipe, Read, Received, Socket, Spliced,
+};
 use std::{
     cell::{RefCell, RefMut},
     collections::VecDeque,
@@ -345,6 +347,24 @@ impl<M> Calls for CrowdCalls<M> {
             (None, true) => Received::Eof,
             (None, false) => Received::Nothing,
         }
+    }
+
+    fn read(&mut self, socket: &Socket, into: &mut [u8]) -> Read {
+        let mut state = self.ends.0.borrow_mut();
+        let line = state.line(socket);
+        let Some(said) = line.said.take() else { return if line.finished { Read::Eof } else { Read::Nothing } };
+        let len = said.len().min(into.len());
+        into[..len].copy_from_slice(&said[..len]);
+        line.said = (len < said.len()).then(|| said[len..].into());
+        Read::Bytes(len)
+    }
+
+    fn lend(&mut self, bytes: &[u8]) -> Option<Buf> {
+        let id = self.pool.at_hand.pop()?;
+        let len = bytes.len().min(BUFFER_BYTES);
+        let at = usize::from(id) * BUFFER_BYTES;
+        self.pool.memory[at..at + len].copy_from_slice(&bytes[..len]);
+        Some(Buf { id, start: 0, end: len as u32 })
     }
 
     fn is_silent(&self, socket: &Socket) -> bool {

@@ -1,5 +1,5 @@
 //! Plain system calls on sockets, pool buffers and pipes: what every back end on Linux shares.
-use super::{Buf, Calls, Half, Pipe, Received, SEND_PARTS_MAX, Socket, Spliced, pool::Pool, splice::Pipes};
+use super::{Buf, Calls, Half, Pipe, Read, Received, SEND_PARTS_MAX, Socket, Spliced, pool::Pool, splice::Pipes};
 use rustix::{
     fd::{BorrowedFd, FromRawFd, OwnedFd},
     io::Errno,
@@ -56,6 +56,26 @@ impl Calls for Kernel {
                 }
             }
         }
+    }
+
+    fn read(&mut self, socket: &Socket, into: &mut [u8]) -> Read {
+        loop {
+            return match net::recv(borrow(socket), &mut *into, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => Read::Eof,
+                Ok((len, _)) => Read::Bytes(len),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Read::Nothing,
+                Err(_) => Read::Failed,
+            };
+        }
+    }
+
+    fn lend(&mut self, bytes: &[u8]) -> Option<Buf> {
+        let mut buf = self.pool.take()?;
+        let len = bytes.len().min(self.pool.buffer_size());
+        buf.end = len as u32;
+        self.pool.bytes_mut(&mut buf).copy_from_slice(&bytes[..len]);
+        Some(buf)
     }
 
     fn is_silent(&self, socket: &Socket) -> bool {

@@ -115,6 +115,19 @@ pub enum Received {
     Failed,
 }
 
+/// Result of an immediate receive into memory outside the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// Nothing has arrived.
+    Nothing,
+    /// The peer has finished sending.
+    Eof,
+    /// The connection failed.
+    Failed,
+}
+
 /// Result of an immediate splice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spliced {
@@ -220,6 +233,12 @@ pub trait Calls {
     /// Receives what has arrived, at most one buffer and at most `max` bytes. Not while a stream is armed: events still
     /// to come may hold earlier bytes.
     fn recv(&mut self, socket: &Socket, max: usize) -> Received;
+
+    /// Receives what has arrived into memory outside the pool, which must not be empty. Not while a stream is armed.
+    fn read(&mut self, socket: &Socket, into: &mut [u8]) -> Read;
+
+    /// Lends a buffer that holds the first of `bytes`, as many as fit; none if none is at hand.
+    fn lend(&mut self, bytes: &[u8]) -> Option<Buf>;
 
     /// Whether there is nothing to receive, no end and no error: without a buffer, for when none is to be had. Not while
     /// a stream is armed.

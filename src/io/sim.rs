@@ -21,7 +21,8 @@ pub use tuning::{Budget, Tuning};
 pub use world::{Heard, Peer, World};
 
 use super::{
-    Armed, Buf, Calls, Engine, Event, Half, Interest, Key, Millis, Pipe, Received, SEND_PARTS_MAX, Socket, Spliced,
+    Armed, Buf, Calls, Engine, Event, Half, Interest, Key, Millis, Pipe, Read, Received, SEND_PARTS_MAX, Socket,
+    Spliced,
 };
 use conn::{End, Found};
 use pool::{Pipes, Pool};
@@ -233,6 +234,41 @@ impl<M> Calls for SimCalls<M> {
         }
         state.called(self.number, conn, bytes);
         received
+    }
+
+    fn read(&mut self, fd: &Socket, into: &mut [u8]) -> Read {
+        let state = &mut *self.world.0.borrow_mut();
+        let conn = state.behind(fd, "read");
+        state.touched(self.number, conn);
+        state.forbid_stream(fd, "read");
+        let read = match state.conns[conn].look(End::Near) {
+            Found::Bytes(there) => {
+                let len = Self::some_of(state, there.min(into.len()));
+                state.conns[conn].take(End::Near, &mut into[..len]);
+                Read::Bytes(len)
+            }
+            Found::Nothing => Read::Nothing,
+            Found::Eof => Read::Eof,
+            Found::Reset => {
+                state.conns[conn].tell(End::Near);
+                Read::Failed
+            }
+        };
+        state.note(|| format!("shard {}: read {fd:?}: {read:?}", self.number));
+        let bytes = if let Read::Bytes(len) = read { len } else { 0 };
+        if bytes > 0 {
+            state.wake(Whom::Actor(state.conns[conn].far));
+        }
+        state.called(self.number, conn, bytes);
+        read
+    }
+
+    fn lend(&mut self, bytes: &[u8]) -> Option<Buf> {
+        if self.pool.at_hand() == 0 {
+            return None;
+        }
+        let len = bytes.len().min(self.pool.size());
+        Some(self.pool.lend(len, |out| out.copy_from_slice(&bytes[..len])))
     }
 
     fn is_silent(&self, fd: &Socket) -> bool {

@@ -9,9 +9,11 @@ use std::{fmt, mem::ManuallyDrop, num::NonZeroU32};
 #[derive(PartialEq, Eq, Hash)]
 #[must_use = "a socket is closed by giving it back to its back end"]
 pub struct Socket {
-    /// One more than the descriptor, so that an `Option` of it takes no room.
+    /// One more than the descriptor, so that an `Option` of it takes no room. The uppermost bit is its owner's mark.
     above: NonZeroU32,
 }
+
+const MARK: u32 = 1 << 31;
 
 impl Socket {
     /// Takes charge of an open descriptor.
@@ -22,7 +24,23 @@ impl Socket {
 
     /// The number, for the length of a call.
     pub(super) fn number(&self) -> i32 {
-        (self.above.get() - 1) as i32
+        ((self.above.get() & !MARK) - 1) as i32
+    }
+
+    /// A number that no other open socket of the back end has.
+    pub fn id(&self) -> u32 {
+        self.number() as u32
+    }
+
+    /// Marks it, for its owner: back ends do not look at that.
+    pub fn mark(&mut self) {
+        self.above |= MARK;
+    }
+
+    /// Whether it is marked.
+    #[inline]
+    pub fn is_marked(&self) -> bool {
+        self.above.get() & MARK != 0
     }
 
     /// Gives up the descriptor, for the caller to close.

@@ -1,4 +1,5 @@
 //! Every limit and timeout of a relay, with its default.
+use crate::transport::Certificates;
 use std::{net::SocketAddr, time::Duration};
 
 /// Whether a client that has sent its whole request and finished sending (a FIN) counts as gone, so that its gateway is
@@ -59,6 +60,12 @@ pub struct Config {
     /// Addresses at which gateways register, and at which nobody else is served; if there are any, gateways cannot
     /// register at `listen`.
     pub listen_gateways: Vec<SocketAddr>,
+    /// Addresses at which clients and gateways are served by TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Where the certificates for that are from.
+    pub certificates: Option<Certificates>,
+    /// Whether clients that use TLS are served by gateways that do not and are not on this machine.
+    pub allow_plain_gateways: bool,
     /// One shard is pinned to each of these CPUs.
     pub cores: Vec<usize>,
     /// Bytes of one pool buffer.
@@ -162,6 +169,9 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
             listen_gateways: Vec::new(),
+            listen_tls: Vec::new(),
+            certificates: None,
+            allow_plain_gateways: false,
             cores: vec![0],
             buffer_size: 16 << 10,
             buffers: 1024,
@@ -262,6 +272,11 @@ pub enum Invalid {
     /// Nothing to listen on.
     #[error("no --listen address: give at least one, such as 127.0.0.1:8080")]
     NoListener,
+    /// One is of no use without the other.
+    #[error(
+        "--listen-tls and certificates go together: give --listen-tls with --cert and --key, or with --tls-self-signed"
+    )]
+    Tls,
     /// Bytes would wait for longer than anybody wants to.
     #[error("--bulk-delay {0:?} is out of range: give at most 1s")]
     BulkDelay(Duration),
@@ -315,6 +330,9 @@ impl Config {
         if self.listen.is_empty() {
             return Err(Invalid::NoListener);
         }
+        if self.listen_tls.is_empty() != self.certificates.is_none() {
+            return Err(Invalid::Tls);
+        }
         if self.bulk_delay > Duration::from_secs(1) {
             return Err(Invalid::BulkDelay(self.bulk_delay));
         }
@@ -334,14 +352,19 @@ impl Config {
         self.validate_sockets()
     }
 
-    /// All addresses to listen on: first those for clients.
+    /// All addresses to listen on: first those for clients, then those for gateways, then those for TLS.
     pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listen.iter().chain(&self.listen_gateways).copied()
+        self.listen.iter().chain(&self.listen_gateways).chain(&self.listen_tls).copied()
     }
 
     /// Whether the nth of them is for gateways alone.
     pub fn is_for_gateways(&self, listener: usize) -> bool {
-        !self.listen_gateways.is_empty() && listener >= self.listen.len()
+        !self.listen_gateways.is_empty() && listener >= self.listen.len() && !self.is_for_tls(listener)
+    }
+
+    /// Whether the nth of them is for TLS.
+    pub fn is_for_tls(&self, listener: usize) -> bool {
+        !self.listen_tls.is_empty() && listener >= self.listen.len() + self.listen_gateways.len()
     }
 
     fn validate_times(&self) -> Result<(), Invalid> {

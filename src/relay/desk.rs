@@ -6,7 +6,7 @@ use super::{
     ready::Budget,
     timers::ticks,
 };
-use crate::io::Calls;
+use crate::{io::Calls, transport::Sessions};
 use std::time::Duration;
 
 /// The configured times, in ticks.
@@ -56,6 +56,7 @@ impl Times {
 /// tables here, so a step cannot free, park or hand off anything.
 pub struct Desk<'a, C> {
     pub calls: &'a mut C,
+    pub sessions: &'a Sessions,
     pub inboxes: &'a mut Inboxes,
     pub config: &'a Config,
     pub times: &'a Times,
@@ -89,7 +90,7 @@ impl<C: Calls> Desk<'_, C> {
 
     /// The same, at most `max` bytes.
     pub fn fill_at_most(&mut self, conn: &mut Conn, max: usize) -> Filled {
-        let filled = conn.fill(max, self.tick, self.inboxes, self.calls);
+        let filled = conn.fill(max, self.tick, self.inboxes, self.sessions, self.calls);
         match filled {
             // Bytes count when they are sent.
             Filled::Bytes(_) => self.budget.spend(0),
@@ -103,7 +104,7 @@ impl<C: Calls> Desk<'_, C> {
     /// if so, it counts as failed, since its next response would not be known from what it has sent before.
     pub fn check(&mut self, gateway: &mut Conn) {
         if self.fill(gateway) == Filled::NoBuffer {
-            let silent = gateway.transport().is_silent(&*self.calls);
+            let silent = gateway.transport().is_silent(self.calls, self.sessions);
             gateway.flags.remove(Flags::STARVED | Flags::READABLE);
             gateway.flags.set(Flags::FAILED, !silent);
         }

@@ -39,8 +39,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let conn = &mut self.conns[slot];
         let (input, taken) = self.inboxes.take_all(&mut conn.inbox, self.engine.calls());
         let Some(transport) = conn.transport.take() else { return };
+        let session = transport.take_session(&self.sessions);
         let hand_off = HandOff {
             transport: ManuallyDrop::new(transport),
+            session,
             address: conn.ip(),
             head,
             input,
@@ -77,7 +79,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             self.counters.over_memory.bump();
             return self.turn_away(hand_off, Refusal::MemoryFull);
         }
-        let HandOff { transport, address, head, input, taken, eof, trusted, counted, tries, give_up } = hand_off;
+        let HandOff { transport, session, address, head, input, taken, eof, trusted, counted, tries, give_up } =
+            hand_off;
+        transport.put_session(session, &self.sessions);
         let slot = self.conns.insert(Some(ManuallyDrop::into_inner(transport)), address, self.tick);
         let conn = &mut self.conns[slot];
         conn.flags.insert(Flags::HANDED_OVER | Flags::READABLE);
@@ -101,12 +105,13 @@ impl<E: Engine<Mail = Message>> Tables<E> {
 
     /// Ends a client that arrives where it cannot be served, with an answer as far as there is room for one.
     fn turn_away(&mut self, hand_off: HandOff, refusal: Refusal) {
-        let HandOff { transport, address, counted, .. } = hand_off;
+        let HandOff { transport, session, address, counted, .. } = hand_off;
         let mut transport = ManuallyDrop::into_inner(transport);
+        transport.put_session(session, &self.sessions);
         self.counters.refused(refusal).bump();
         let calls = self.engine.calls();
-        let _ = transport.send(calls, &[IoSlice::new(refusal.closing())], false);
-        transport.close(calls);
+        let _ = transport.send(calls, &self.sessions, &[IoSlice::new(refusal.closing())], false);
+        transport.close(calls, &self.sessions);
         self.shared.admission.release(&mapped(address), counted);
     }
 }

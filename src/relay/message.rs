@@ -1,6 +1,6 @@
 //! Messages between shards, and from the control thread to shards.
 use super::directory::ShardSet;
-use crate::transport::Transport;
+use crate::transport::{Session, Transport};
 use std::{mem::ManuallyDrop, net::IpAddr, sync::mpsc::Sender};
 
 /// A client on its way to a shard that has gateways of its domain.
@@ -8,6 +8,8 @@ use std::{mem::ManuallyDrop, net::IpAddr, sync::mpsc::Sender};
 pub struct HandOff {
     /// Its connection. If no shard is left to receive the message, it ends with the process.
     pub transport: ManuallyDrop<Transport>,
+    /// What there is of it besides its socket, if it is TLS.
+    pub session: Option<Box<Session>>,
     /// Its address.
     pub address: IpAddr,
     /// The head of the request at hand, if it was taken out of the input.

@@ -22,6 +22,7 @@ use crate::{
         forward,
     },
     io::Engine,
+    transport::Transport,
 };
 
 /// A domain's name in lower case, and its hash in the directory.
@@ -144,8 +145,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// False if there was none.
     fn ask(&mut self, id: ExchangeId, domain: u32, request: &Request, budget: &mut Budget) -> bool {
         while let Some(gateway) = self.park[domain].parked.first() {
-            if let Some(refusal) = self.exceeds(gateway, request) {
-                let client = self.exchanges[id].client;
+            let client = self.exchanges[id].client;
+            if let Some(refusal) = self.unfit(client, gateway, request) {
                 self.decline(client, &request.head, request.at, refusal, budget);
                 return true;
             }
@@ -178,8 +179,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         false
     }
 
-    /// The refusal, if a request's body is longer than a gateway's dialect can count.
-    fn exceeds(&self, gateway: u32, request: &Request) -> Option<Refusal> {
+    /// The refusal, if a gateway must not get a client's request: what the client has encrypted would leave the relay as it
+    /// is, or its body is longer than the gateway's dialect can count.
+    fn unfit(&self, client: u32, gateway: u32, request: &Request) -> Option<Refusal> {
+        let secure = |slot: u32| self.conns[slot].transport.as_ref().is_some_and(Transport::is_secure);
+        let near = || self.conns[gateway].ip().is_loopback();
+        if secure(client) && !secure(gateway) && !near() && !self.config.allow_plain_gateways {
+            return Some(Refusal::GatewayInsecure);
+        }
         let dialect = self.conns[gateway].dialect().filter(|_| !self.config.classic_long_lengths)?;
         forward::check_length(&request.head, dialect).err()
     }
@@ -193,7 +200,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
         let domain = self.conns[gateway].domain;
         let same =
-            self.park.find(name.hash, name.as_bytes()) == Some(domain) && self.exceeds(gateway, request).is_none();
+            self.park.find(name.hash, name.as_bytes()) == Some(domain) && self.unfit(slot, gateway, request).is_none();
         self.rouse(gateway);
         let silent =
             self.with_conn(gateway, budget, |_, gateway, desk| gateway::look(gateway, desk)) == Stirred::Silent;

@@ -184,7 +184,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
         budget.spend(bytes.len());
         let conn = &mut self.conns[slot];
-        let sent = conn.transport().send(self.engine.calls(), &[IoSlice::new(bytes)], false);
+        let sent = conn.transport().send(self.engine.calls(), &self.sessions, &[IoSlice::new(bytes)], false);
         sent.is_ok_and(|n| n == bytes.len())
     }
 

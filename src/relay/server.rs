@@ -12,6 +12,7 @@ use crate::io::{
     probe,
     uring::{Mode, Sizes, Uring},
 };
+use crate::transport::{Acceptor, certificates::Unusable};
 use std::{
     io,
     net::SocketAddr,
@@ -27,6 +28,9 @@ pub enum StartError {
     /// An option's value cannot work.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// A certificate or its key.
+    #[error(transparent)]
+    Tls(#[from] Unusable),
     /// The address is in use, or not one of this machine's.
     #[error("cannot listen on {0}: {1}; {advice}", advice = listen_advice(.1))]
     Listen(SocketAddr, io::Error),
@@ -87,11 +91,12 @@ impl Relay {
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config) -> Result<Relay, StartError> {
         config.validate()?;
+        let acceptor = config.certificates.as_ref().map(Acceptor::new).transpose()?;
         let (addresses, listeners) = bind(&config)?;
         let shards = config.cores.len();
         let config = Arc::new(config);
         let epoch = Instant::now();
-        let shared = Arc::new(Shared::new(&config, shards, timers::tick(0)));
+        let shared = Arc::new(Shared::new(&config, shards, timers::tick(0)).with_acceptor(acceptor));
         let boxes = mailboxes(shards).map_err(StartError::Thread)?;
         let counters: Vec<_> = (0..shards).map(|_| Arc::new(Counters::default())).collect();
         let (ready, started) = mpsc::channel();
@@ -178,6 +183,17 @@ impl Relay {
         };
         let answers: Vec<_> = (0..self.counters.len()).map(ask).collect();
         answers.into_iter().map(|answer| answer?.recv().ok()).collect()
+    }
+
+    /// Reads the certificates again. Connections that there are go on with the old ones.
+    ///
+    /// # Errors
+    /// The new ones cannot be used; the old ones stay.
+    pub fn reload_certificates(&self) -> Result<(), Unusable> {
+        match self.shared.acceptor() {
+            Some(acceptor) => acceptor.reload(),
+            None => Ok(()),
+        }
     }
 
     /// Stops accepting, closes parked gateways, and lets exchanges in progress finish.

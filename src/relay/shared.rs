@@ -1,5 +1,6 @@
 //! What all shards of a relay share.
 use super::{admission::Admission, config::Config, directory::Directory, ending::Ending};
+use crate::transport::Acceptor;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What all shards of a relay share.
@@ -12,6 +13,8 @@ pub struct Shared {
     pub ending: Ending,
     /// Set once a gateway has registered a whole host as its origin: only then are hosts looked up.
     origins: AtomicBool,
+    /// What TLS connections are accepted with.
+    acceptor: Option<Acceptor>,
     shards: usize,
 }
 
@@ -23,6 +26,7 @@ impl Shared {
             admission: Admission::new(config, tick),
             ending: Ending::new(shards),
             origins: AtomicBool::new(false),
+            acceptor: None,
             shards,
         }
     }
@@ -40,6 +44,16 @@ impl Shared {
     /// A gateway registers a whole host.
     pub fn note_origin(&self) {
         self.origins.store(true, Relaxed);
+    }
+
+    /// The same, where TLS connections are accepted.
+    pub fn with_acceptor(self, acceptor: Option<Acceptor>) -> Shared {
+        Shared { acceptor, ..self }
+    }
+
+    /// What TLS connections are accepted with.
+    pub fn acceptor(&self) -> Option<&Acceptor> {
+        self.acceptor.as_ref()
     }
 
     /// Number of shards.

@@ -86,13 +86,14 @@ async fn an_interrupted_gateway_exits_at_once_with_0() {
     }
 }
 
+/// Without certificates to trust there is no TLS, and the file that should have them is named.
 #[tokio::test]
-async fn a_relay_url_with_tls_is_refused_with_a_reason() {
+async fn unusable_authorities_are_named() {
     let args = ["gateway", "--relay", "https://relay.example", "--domain", "d", "--target", "localhost:1"];
-    let output = output(ringback(&args)).await;
-    assert_eq!(output.status.code(), Some(2));
+    let output = output(ringback(&[&args[..], &["--ca", "nowhere.pem"]].concat())).await;
+    assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("TLS to the relay is not supported yet"), "{error}");
+    assert!(error.contains("nowhere.pem") && error.contains("--ca"), "{error}");
 }
 
 /// One program serves several domains, each with its own target or the one for all.

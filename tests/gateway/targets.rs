@@ -71,7 +71,7 @@ fn proxied(proxy: &Host, user: &str) -> Proxies {
 #[tokio::test]
 async fn a_gateway_goes_through_a_proxy() {
     let (proxy, target) = (Host::start().await, Host::start().await);
-    let relay = Authority { host: "relay.example".into(), port: 80 };
+    let relay = Authority { host: "relay.example".into(), port: 80, secure: false };
     let config = Config { relay, proxies: proxied(&proxy, "user:pass@"), ..config(&proxy, &target) };
     let _gateway = Gateway::start(config);
     for answer in ["HTTP/1.1 503 Service Unavailable\r\n\r\n", "HTTP/1.1 407 Who?\r\n\r\n", "SSH-2.0\r\n\r\n"] {

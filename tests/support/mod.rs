@@ -15,6 +15,7 @@ use std::{
 
 pub mod peers;
 pub mod process;
+pub mod tls;
 
 /// What a broken relay may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

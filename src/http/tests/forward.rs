@@ -12,7 +12,7 @@ fn sent(head: &str, gateway: &Gateway, trusted: bool) -> String {
     let hostnames = ["relay.example".to_owned()];
     let parsed = parsed(head);
     let named = domain::of(head.as_bytes(), &parsed, &hostnames).unwrap();
-    let added = Added::new([192, 0, 2, 7].into(), trusted);
+    let added = Added::new([192, 0, 2, 7].into(), trusted, false);
     let mut parts = Parts::new();
     request(head.as_bytes(), &parsed, &named, gateway, &added, &mut parts);
     let mut bytes = Vec::new();
@@ -43,7 +43,7 @@ fn addresses_are_written_as_usual() {
 fn written(address: IpAddr) -> String {
     let head = "GET /dev HTTP/1.0\r\n\r\n";
     let named = domain::of(head.as_bytes(), &parsed(head), &[]).unwrap();
-    let added = Added::new(address, false);
+    let added = Added::new(address, false, false);
     let mut parts = Parts::new();
     request(head.as_bytes(), &parsed(head), &named, &PTTH, &added, &mut parts);
     let mut bytes = Vec::new();

@@ -199,7 +199,7 @@ fn forwarded(bytes: &[u8], head: &RequestHead, named: &Named) -> Result<(), Test
         (Dialect::Ptth, true, false),
         (Dialect::Ptth, false, true),
     ] {
-        let added = Added::new([127, 0, 0, 1].into(), trusted);
+        let added = Added::new([127, 0, 0, 1].into(), trusted, false);
         let gateway = Gateway { dialect, strip_prefix, announce: false };
         let mut parts = Parts::new();
         forward::request(bytes, head, named, &gateway, &added, &mut parts);

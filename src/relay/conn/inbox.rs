@@ -73,6 +73,15 @@ impl Inboxes {
         &spill.bytes[spill.taken..]
     }
 
+    /// All bytes, in contiguous pieces.
+    pub fn slices<'a>(&'a self, inbox: &Inbox, calls: &'a impl Calls) -> impl Iterator<Item = &'a [u8]> {
+        let spilled = inbox.spilled.map(|id| {
+            let spill = &self.spills[index(id)];
+            &spill.bytes[spill.taken..]
+        });
+        self.links.iter(&inbox.chain).map(|buf| calls.bytes(buf)).chain(spilled)
+    }
+
     /// Appends the first `len` bytes, which must be contiguous, to `held`.
     pub fn copy_front(&mut self, inbox: &Inbox, len: usize, held: &mut Held, calls: &impl Calls) {
         let Inboxes { links, spills, account, .. } = self;

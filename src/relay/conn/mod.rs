@@ -11,7 +11,7 @@ use super::exchange::ExchangeId;
 use crate::{
     http::Dialect,
     io::{Calls, Received},
-    transport::Transport,
+    transport::{Sessions, Transport},
 };
 use bitflags::bitflags;
 use std::net::{IpAddr, Ipv6Addr};
@@ -252,17 +252,27 @@ impl Conn {
     }
 
     /// Receives once, at most `max` bytes, into the inbox.
-    pub fn fill(&mut self, max: usize, tick: u32, inboxes: &mut Inboxes, calls: &mut impl Calls) -> Filled {
+    pub fn fill(
+        &mut self,
+        max: usize,
+        tick: u32,
+        inboxes: &mut Inboxes,
+        sessions: &Sessions,
+        calls: &mut impl Calls,
+    ) -> Filled {
         debug_assert!(!self.arms.contains(Arms::STREAM));
-        match self.transport().receive(calls, max) {
+        match self.transport().receive(calls, sessions, max) {
             Received::Bytes(buf) => {
                 let len = buf.len();
-                self.has_received(len == calls.buffer_size().min(max), tick);
+                let whole = len == calls.buffer_size().min(max);
+                let more = self.transport().has_more(sessions);
+                self.has_received(whole || more, tick);
                 inboxes.append(&mut self.inbox, buf, calls);
                 Filled::Bytes(len)
             }
             Received::Nothing => {
-                self.flags.remove(Flags::READABLE);
+                let more = self.transport().has_more(sessions);
+                self.flags.set(Flags::READABLE, more);
                 Filled::Nothing
             }
             Received::NoBuffers => {

@@ -32,7 +32,7 @@ pub fn rearm(conn: &mut Conn, key: Key, wish: Wish, engine: &mut impl Engine) {
     let Some(transport) = conn.transport.as_ref() else { return };
     let socket = transport.socket();
     if wish.read && !conn.arms.intersects(Arms::READ | Arms::STREAM) {
-        if conn.is_hot() && !wish.bulk {
+        if conn.is_hot() && !wish.bulk && transport.may_stream() {
             engine.stream(socket, key);
             conn.arms |= Arms::STREAM;
         } else {

@@ -17,6 +17,8 @@ use std::io::IoSlice;
 
 /// What a byte that is received and sent costs, in bytes that are spliced.
 const COPYING_COST: usize = 2;
+/// Buffers that go into one send where nothing can be spliced: the plaintext of four full records.
+const PARTS_MAX: usize = 4;
 /// What finding the framing of chunks adds to that.
 const FRAMING_COST: usize = 2;
 
@@ -107,7 +109,14 @@ impl Flow {
             return Err(Stop::Spent);
         }
         match desk.fill(source) {
-            Filled::Bytes(_) => Ok(()),
+            Filled::Bytes(_) => {
+                // Several records were opened at once, and go on in one send.
+                while source.transport().has_more(desk.sessions)
+                    && !desk.inboxes.holds(&source.inbox, PARTS_MAX)
+                    && matches!(desk.fill(source), Filled::Bytes(_))
+                {}
+                Ok(())
+            }
             Filled::Nothing | Filled::NoBuffer | Filled::Ended => Err(Stop::Idle),
         }
     }
@@ -116,7 +125,10 @@ impl Flow {
     fn send_out<C: Calls>(&mut self, sink: &mut Conn, desk: &mut Desk<'_, C>) -> Result<(), Stop> {
         let rest = &self.out[self.out_sent as usize..];
         let whole = rest.len();
-        let sent = sink.transport().send(desk.calls, &[IoSlice::new(rest)], false).map_err(|_| Stop::Refused)?;
+        let sent = sink
+            .transport()
+            .send(desk.calls, desk.sessions, &[IoSlice::new(rest)], false)
+            .map_err(|_| Stop::Refused)?;
         self.corked = false;
         self.out_sent += sent as u32;
         self.moved += sent as u32;
@@ -152,16 +164,40 @@ impl Flow {
                 return Ok(());
             }
         }
+        let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let bytes = desk.peek(source);
         let n = bytes.len().min(self.piece.pass);
-        let parts = [IoSlice::new(&bytes[..n])];
-        let sent = sink.transport().send(&*desk.calls, &parts, false).map_err(|_| Stop::Refused)?;
+        parts[0] = IoSlice::new(&bytes[..n]);
+        let (mut count, mut all) = (1, n);
+        if n == bytes.len() && !(source.transport().may_splice() && sink.transport().may_splice()) {
+            // What a pipe would carry otherwise: in few pieces, which are sealed together.
+            for slice in desk.inboxes.slices(&source.inbox, desk.calls).skip(1).take(PARTS_MAX - 1) {
+                let left = self.body.opaque() - (all - n) as u64;
+                let some = slice.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                if some == 0 {
+                    break;
+                }
+                parts[count] = IoSlice::new(&slice[..some]);
+                (count, all) = (count + 1, all + some);
+            }
+        }
+        let sending = sink.transport().send(&*desk.calls, desk.sessions, &parts[..count], false);
+        let sent = sending.map_err(|_| Stop::Refused)?;
         self.corked = false;
-        self.piece.pass -= sent;
+        self.body.skip(sent.saturating_sub(n) as u64);
+        self.piece.pass -= sent.min(n);
         self.moved += sent as u32;
         desk.consume(source, sent);
         desk.budget.spend(COPYING_COST * sent);
-        if sent < n { Err(Stop::Blocked) } else { Ok(()) }
+        if sent == all {
+            return Ok(());
+        }
+        if sent >= n {
+            // Of what has no room yet, the first piece is what waits for it.
+            self.piece.pass = desk.peek(source).len().min(all - sent);
+            self.body.skip(self.piece.pass as u64);
+        }
+        Err(Stop::Blocked)
     }
 
     /// The sink accepts no more: the bytes that it would have got next are thrown away.

@@ -237,7 +237,8 @@ fn gateway_gone<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Con
     // delivered whole. A reset that a send ran into is reported only there; the receiving side then ends as if in
     // order.
     let forgiven = gateway.dialect().is_some_and(|dialect| dialect.traits().may_end_by_reset);
-    let failed = (gateway.is(Flags::FAILED) || x.up.dead) && !forgiven;
+    let cut = gateway.transport().was_cut(desk.sessions);
+    let failed = cut || (gateway.is(Flags::FAILED) || x.up.dead) && !forgiven;
     match x.phase {
         Phase::Asked => failure(x, client),
         Phase::Answering if x.down.body == Body::UntilClose && !failed => {
@@ -249,7 +250,7 @@ fn gateway_gone<C: Calls>(x: &mut Exchange, client: &mut Conn, gateway: &mut Con
             if !x.down.ended {
                 x.up.dead |= gateway.is(Flags::FAILED);
                 x.down.ended = true;
-                client.transport().finish(desk.calls);
+                client.transport().finish(desk.calls, desk.sessions);
             }
             tunnel_end(x)
         }
@@ -288,7 +289,7 @@ fn client_finished<C: Calls>(x: &mut Exchange, gateway: &mut Conn, desk: &mut De
     let passes_end = gateway.dialect().is_some_and(|dialect| !dialect.traits().reused);
     if (tunnel || passes_end) && !x.up.ended {
         x.up.ended = true;
-        gateway.transport().finish(desk.calls);
+        gateway.transport().finish(desk.calls, desk.sessions);
     }
     match () {
         _ if tunnel => tunnel_end(x),

@@ -91,7 +91,7 @@ pub fn begin<C: Calls>(
     let Some(dialect) = gateway.dialect() else { return false };
     debug_assert!(x.up.out.is_empty());
     let to = Gateway { dialect, strip_prefix: gateway.is(Flags::STRIP), announce };
-    let added = Added::new(client.ip(), client.is(Flags::TRUSTED));
+    let added = Added::new(client.ip(), client.is(Flags::TRUSTED), client.transport().is_secure());
     let head_len = usize::from(request.head.len);
     let bytes = request.bytes(x, client, desk);
     let body = match request.at {
@@ -102,7 +102,8 @@ pub fn begin<C: Calls>(
     forward::request(bytes, &request.head, &request.named, &to, &added, &mut parts);
     let head_bytes = parts.len();
     parts.push(body);
-    let Ok(sent) = parts.with_slices(|slices| gateway.transport().send(&*desk.calls, slices, false)) else {
+    let Ok(sent) = parts.with_slices(|slices| gateway.transport().send(&*desk.calls, desk.sessions, slices, false))
+    else {
         return false;
     };
     let mut rest = Vec::new();

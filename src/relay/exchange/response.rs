@@ -260,7 +260,8 @@ fn emit<C: Calls>(
     reply.push_head(&mut parts, bytes, head, &mut room);
     let head_bytes = parts.len();
     parts.push(body);
-    let Ok(sent) = parts.with_slices(|slices| client.transport().send(&*desk.calls, slices, false)) else {
+    let Ok(sent) = parts.with_slices(|slices| client.transport().send(&*desk.calls, desk.sessions, slices, false))
+    else {
         return false;
     };
     let mut rest = Vec::new();

@@ -154,7 +154,7 @@ fn cross_boundary<C: Calls>(
         flow.stop_splicing(source, desk);
         return Err(Stop::Idle);
     }
-    let buf = match source.transport().receive(desk.calls, BOUNDARY_BYTES) {
+    let buf = match source.transport().receive(desk.calls, desk.sessions, BOUNDARY_BYTES) {
         Received::Bytes(buf) => buf,
         other => {
             match other {
@@ -193,7 +193,7 @@ fn cross_boundary<C: Calls>(
     desk.budget.spend(received + moved);
     let bytes = desk.calls.bytes(&buf);
     let len = bytes.len();
-    let sent = sink.transport().send(&*desk.calls, &[IoSlice::new(bytes)], flow.piped > 0);
+    let sent = sink.transport().send(&*desk.calls, desk.sessions, &[IoSlice::new(bytes)], flow.piped > 0);
     if let Ok(sent) = sent {
         flow.out.extend(&mut desk.inboxes.account, &desk.calls.bytes(&buf)[sent..]);
     }

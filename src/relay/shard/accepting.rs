@@ -22,7 +22,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     pub(super) fn accepted(&mut self, listener: usize, socket: Socket) {
         let tables = &mut self.tables;
         tables.counters.accepted.bump();
-        let transport = Transport::Plain(socket);
+        let transport = match tables.config.is_for_tls(listener) {
+            false => Transport::plain(socket),
+            true => Transport::secure(socket, &tables.sessions),
+        };
         let address = transport.peer(tables.engine.calls()).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let slot = tables.conns.insert(Some(transport), address, tables.tick);
         tables.conns[slot].flags.set(Flags::AMONG_GATEWAYS, tables.config.is_for_gateways(listener));

@@ -121,7 +121,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let tables = &mut self.tables;
         let conn = &mut tables.conns[client];
         if conn.is(Flags::LAST) && conn.inbox.is_empty() && !conn.is_armed() {
-            match conn.transport().receive(tables.engine.calls(), usize::MAX) {
+            match conn.transport().receive(tables.engine.calls(), &tables.sessions, usize::MAX) {
                 Received::Nothing | Received::Eof | Received::Failed => return tables.close(client),
                 Received::Bytes(buf) => tables.engine.calls().release(buf),
                 Received::NoBuffers => {}

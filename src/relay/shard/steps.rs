@@ -131,6 +131,9 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         }
         if conn.has_ended() {
             self.tables.close(slot);
+        } else if conn.may_fill() {
+            // Its handshake goes on in another turn.
+            self.tables.enqueue(slot, Lane::Turnover);
         }
         false
     }
@@ -240,12 +243,14 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     fn step_lingering(&mut self, slot: u32, budget: &mut Budget) {
         let conn = &mut self.tables.conns[slot];
         while conn.may_fill() && !budget.is_spent() {
-            let received = conn.transport().receive(self.tables.engine.calls(), usize::MAX);
+            let received = conn.transport().receive(self.tables.engine.calls(), &self.tables.sessions, usize::MAX);
             budget.spend(if let Received::Bytes(buf) = &received { buf.len() } else { 0 });
             match received {
                 Received::Bytes(buf) => {
                     conn.active = self.tables.tick;
-                    conn.flags.set(Flags::READABLE, buf.len() == self.tables.engine.calls_ref().buffer_size());
+                    let more = conn.transport().has_more(&self.tables.sessions);
+                    let whole = buf.len() == self.tables.engine.calls_ref().buffer_size();
+                    conn.flags.set(Flags::READABLE, whole || more);
                     self.tables.engine.calls().release(buf);
                 }
                 Received::Nothing => conn.flags.remove(Flags::READABLE),
@@ -297,7 +302,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let conn = &mut tables.conns[slot];
         let x = &mut tables.exchanges[id];
         let rest = &x.down.out[x.down.out_sent as usize..];
-        let sent = conn.transport().send(tables.engine.calls(), &[io::IoSlice::new(rest)], false);
+        let sent = conn.transport().send(tables.engine.calls(), &tables.sessions, &[io::IoSlice::new(rest)], false);
         budget.spend(rest.len());
         match sent {
             Ok(sent) if sent < rest.len() => {

@@ -67,6 +67,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             _ => {}
         }
         wish.stop |= wish.bulk;
+        wish.write |= conn.transport.as_ref().is_some_and(|transport| transport.owes(&self.sessions));
         wish
     }
 
@@ -84,7 +85,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let calls = self.engine.calls_ref();
         let conn = &mut self.conns[slot];
         let bulk = conn.exchange.some().is_some_and(|id| self.exchanges[id].up.bulk || self.exchanges[id].down.bulk);
-        if calls.buffers().1 > calls.at_hand() && !bulk && !conn.arms.contains(Arms::STREAM) {
+        let streams = conn.transport().may_stream() && !bulk && !conn.arms.contains(Arms::STREAM);
+        if calls.buffers().1 > calls.at_hand() && streams {
             conn.flags.remove(Flags::STARVED);
             conn.heat = HOT;
             conn.active = self.tick;

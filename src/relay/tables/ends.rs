@@ -40,7 +40,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         // Ends what is armed. Closing alone would leave it armed, and the peer without a FIN.
         match conn.flags.contains(Flags::RESET) {
             true => conn.transport().disconnect(self.engine.calls()),
-            false => conn.transport().shut(self.engine.calls()),
+            false => conn.transport().shut(self.engine.calls(), &self.sessions),
         }
     }
 
@@ -74,7 +74,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         conn.flags.remove(Flags::LAST);
         conn.tries = 0;
         conn.deadline = after(self.tick, self.times.linger);
-        conn.transport().finish(self.engine.calls());
+        conn.transport().finish(self.engine.calls(), &self.sessions);
         self.wake(slot);
     }
 
@@ -162,7 +162,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             answer = &answer[..end + 4];
         }
         let conn = &mut self.conns[slot];
-        let sent = conn.transport().send(self.engine.calls(), &[IoSlice::new(answer)], false);
+        let sent = conn.transport().send(self.engine.calls(), &self.sessions, &[IoSlice::new(answer)], false);
         budget.spend(answer.len());
         conn.flags.remove(Flags::HANDED_OVER | Flags::LAST);
         conn.tries = 0;
@@ -199,8 +199,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                 self.shared.admission.release(&conn.address, counted);
             }
             match (self.conns.remove(slot), reset) {
-                (Some(transport), true) => transport.reset(self.engine.calls()),
-                (Some(transport), false) => transport.close(self.engine.calls()),
+                (Some(transport), true) => transport.reset(self.engine.calls(), &self.sessions),
+                (Some(transport), false) => transport.close(self.engine.calls(), &self.sessions),
                 (None, _) => {}
             }
         }

@@ -21,7 +21,10 @@ use super::{
     shared::Shared,
     timers::{Wheel, after, ticks},
 };
-use crate::io::{Calls, Engine, Key};
+use crate::{
+    io::{Calls, Engine, Key},
+    transport::Sessions,
+};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Whether a shard is ending.
@@ -46,6 +49,7 @@ pub struct Tables<E: Engine> {
     pub conns: Conns,
     pub exchanges: Exchanges,
     pub inboxes: Inboxes,
+    pub sessions: Sessions,
     pub park: Park,
     pub wheel: Wheel,
     pub ready: RunQueue,
@@ -85,6 +89,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             fresh_until: Some(ticks(config.start_grace)).filter(|&grace| grace > 0).map(|grace| after(tick, grace)),
             times,
             inboxes: Inboxes::new(engine.calls_ref().buffers().0, Account::new(share)),
+            sessions: Sessions::new(shared.acceptor().cloned()),
             wheel: Wheel::new(tick),
             engine,
             config,
@@ -120,6 +125,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let ending = self.is_ending();
         let desk = Desk {
             calls: self.engine.calls(),
+            sessions: &self.sessions,
             inboxes: &mut self.inboxes,
             config: &self.config,
             times: &self.times,

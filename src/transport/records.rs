@@ -1,0 +1,204 @@
+//! TLS records and handshakes of one connection: the one file that knows rustls' unbuffered interface.
+//!
+//! It keeps no bytes: what is received is opened where it lies, and what is to be sent is appended to the caller's memory.
+use rustls::{
+    ServerConfig,
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{
+        ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
+        WriteTraffic,
+    },
+};
+use std::sync::Arc;
+
+/// What sealing adds to a record at most: header, content type and tag, or TLS 1.2's explicit nonce.
+const RECORD_OVERHEAD: usize = 64;
+/// Plaintext bytes of a full record (RFC 8446 §5.1).
+pub const RECORD_BYTES: usize = 16_384;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The handshake waits for the peer.
+    Handshake,
+    /// Both may send.
+    Open,
+    /// The peer has said that it sends no more (close_notify).
+    Finished,
+}
+
+/// The connection cannot go on; what tells the peer so has been appended to what is to be sent.
+#[derive(Debug)]
+pub struct Broken;
+
+/// One connection.
+pub struct Records {
+    connection: UnbufferedServerConnection,
+    finished: bool,
+}
+
+impl Records {
+    /// A connection that waits for its ClientHello.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn accept(config: &Arc<ServerConfig>) -> Result<Records, Broken> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Broken)?;
+        Ok(Records { connection, finished: false })
+    }
+
+    /// Opens the records in `bytes`: appends their plaintext to `opened`, and what the peer must be sent to `replies`.
+    /// Returns how many bytes are done with; the others begin a record whose end has not come.
+    ///
+    /// # Errors
+    /// The peer breaks the protocol, or its handshake cannot succeed.
+    pub fn open(
+        &mut self,
+        bytes: &mut [u8],
+        opened: &mut Vec<u8>,
+        replies: &mut Vec<u8>,
+    ) -> Result<(usize, Progress), Broken> {
+        let mut done = 0;
+        loop {
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut bytes[done..]);
+            let progress = match state {
+                Err(_) => {
+                    self.alert(replies);
+                    return Err(Broken);
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        opened.extend_from_slice(record.map_err(|_| Broken)?.payload);
+                    }
+                    None
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(replies, |room| data.encode(room).map_err(lacking_to_encode));
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(sent)) => {
+                    sent.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.finished = true;
+                    Some(Progress::Finished)
+                }
+                Ok(ConnectionState::WriteTraffic(_)) if self.finished => Some(Progress::Finished),
+                Ok(ConnectionState::WriteTraffic(_)) => Some(Progress::Open),
+                Ok(ConnectionState::BlockedHandshake) => Some(Progress::Handshake),
+                // Early data are never accepted, so there are none to be read.
+                Ok(_) => Some(Progress::Handshake),
+            };
+            done += discard;
+            if let Some(progress) = progress {
+                return Ok((done, progress));
+            }
+        }
+    }
+
+    /// Appends the alert that says why a connection broke.
+    fn alert(&mut self, replies: &mut Vec<u8>) {
+        loop {
+            match self.connection.process_tls_records(&mut []).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(replies, |room| data.encode(room).map_err(lacking_to_encode));
+                }
+                Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Seals `bytes` into records, behind whatever the connection itself has to say. Returns how many bytes of `into` they
+    /// are; [`sealed_bytes`] says how many there must be room for. To be called only while the connection is open.
+    ///
+    /// # Errors
+    /// The connection may not send any more.
+    pub fn seal(&mut self, bytes: &[u8], into: &mut [u8]) -> Result<usize, Broken> {
+        let mut at = 0;
+        let mut traffic = self.traffic(|data| {
+            at += data.encode(&mut into[at..]).map_err(|_| Broken)?;
+            Ok(())
+        })?;
+        let sealed = traffic.encrypt(bytes, &mut into[at..]).map_err(|_| Broken)?;
+        Ok(at + sealed)
+    }
+
+    /// Appends a close_notify: nothing follows it.
+    pub fn close(&mut self, sealed: &mut Vec<u8>) {
+        let traffic = self.traffic(|data| {
+            append(sealed, |room| data.encode(room).map_err(lacking_to_encode));
+            Ok(())
+        });
+        // Without it the peer learns less than it could, and that is all.
+        if let Ok(mut traffic) = traffic {
+            append(sealed, |room| traffic.queue_close_notify(room).map_err(lacking_to_encrypt));
+        }
+    }
+
+    /// What seals, once the connection has said what it has to say itself.
+    fn traffic(
+        &mut self,
+        mut say: impl FnMut(&mut EncodeTlsData<'_, ServerConnectionData>) -> Result<(), Broken>,
+    ) -> Result<WriteTraffic<'_, ServerConnectionData>, Broken> {
+        // The borrow checker does not see that a loop could return the last of these.
+        while self.has_to_say(&mut say)? {}
+        match self.connection.process_tls_records(&mut []).state.map_err(|_| Broken)? {
+            ConnectionState::WriteTraffic(traffic) => Ok(traffic),
+            _ => Err(Broken),
+        }
+    }
+
+    fn has_to_say(
+        &mut self,
+        say: &mut impl FnMut(&mut EncodeTlsData<'_, ServerConnectionData>) -> Result<(), Broken>,
+    ) -> Result<bool, Broken> {
+        match self.connection.process_tls_records(&mut []).state.map_err(|_| Broken)? {
+            ConnectionState::EncodeTlsData(mut data) => say(&mut data).map(|()| true),
+            ConnectionState::TransmitTlsData(sent) => {
+                sent.done();
+                Ok(true)
+            }
+            // Said once, when it was received.
+            ConnectionState::PeerClosed => Ok(true),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Room for so many sealed bytes, and for what a connection may have to say before them.
+pub const fn sealed_bytes(plain: usize) -> usize {
+    plain + (plain / RECORD_BYTES + 1) * RECORD_OVERHEAD + 4096
+}
+
+/// How many bytes more are needed; `None` for an error that more room does not mend.
+type Lacking = Option<usize>;
+
+fn lacking_to_encode(error: EncodeError) -> Lacking {
+    match error {
+        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
+        EncodeError::AlreadyEncoded => None,
+    }
+}
+
+fn lacking_to_encrypt(error: EncryptError) -> Lacking {
+    match error {
+        EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+/// Appends what `write` puts into the room that it asks for.
+fn append(to: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, Lacking>) {
+    let before = to.len();
+    let mut room = 0;
+    loop {
+        to.resize(before + room, 0);
+        match write(&mut to[before..]) {
+            Ok(written) => return to.truncate(before + written),
+            Err(Some(needed)) if needed > room => room = needed,
+            Err(_) => return to.truncate(before),
+        }
+    }
+}
