@@ -131,6 +131,9 @@ pub struct Args {
     /// Maximum new connections per second; 0 for no limit; the others wait in the backlog
     #[arg(long, alias = "accepts-per-second", value_name = "N", default_value_t = Config::default().max_accepts_per_second)]
     max_accepts_per_second: u32,
+    /// Maximum TLS handshakes in progress; 0 for no limit; further connections are reset
+    #[arg(long, value_name = "N", default_value_t = Config::default().max_handshakes)]
+    max_handshakes: u32,
     /// Maximum registrations of gateways per second; 0 for no limit
     #[arg(long, alias = "registrations-per-second", value_name = "N", default_value_t = Config::default().max_registrations_per_second)]
     max_registrations_per_second: u32,
@@ -254,6 +257,7 @@ impl Args {
             max_connections_per_address: self.max_connections_per_address,
             max_accepts_per_address: self.max_accepts_per_address,
             max_accepts_per_second: self.max_accepts_per_second,
+            max_handshakes: self.max_handshakes,
             max_registrations_per_second: self.max_registrations_per_second,
             max_gateways_per_domain: self.max_gateways_per_domain,
             max_response_head_bytes: small(self.max_response_head_bytes),

@@ -63,6 +63,8 @@ fn holds(held: &Snapshot) -> Values {
         ("pipes", held.pipes),
         ("streaming", held.streaming),
         ("held", held.held),
+        ("secure", held.secure),
+        ("handshakes", held.handshakes),
     ];
     values.into_iter().map(|(name, value)| (name.to_owned(), value as u64)).collect()
 }
@@ -82,6 +84,7 @@ fn has_done(done: &Counters) -> Values {
         ("accept-failed", &done.accept_failed),
         ("over-connections", &done.over_connections),
         ("over-address", &done.over_address),
+        ("over-handshakes", &done.over_handshakes),
         ("over-accept-rate", &done.over_accept_rate),
         ("over-registration-rate", &done.over_registration_rate),
         ("over-domain", &done.over_domain),

@@ -66,6 +66,8 @@ pub struct Config {
     pub certificates: Option<Certificates>,
     /// Whether clients that use TLS are served by gateways that do not and are not on this machine.
     pub allow_plain_gateways: bool,
+    /// Maximum TLS handshakes in progress, over all shards; 0 for no limit.
+    pub max_handshakes: u32,
     /// One shard is pinned to each of these CPUs.
     pub cores: Vec<usize>,
     /// Bytes of one pool buffer.
@@ -172,6 +174,7 @@ impl Default for Config {
             listen_tls: Vec::new(),
             certificates: None,
             allow_plain_gateways: false,
+            max_handshakes: 4096,
             cores: vec![0],
             buffer_size: 16 << 10,
             buffers: 1024,

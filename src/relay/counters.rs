@@ -47,6 +47,8 @@ pub struct Counters {
     pub over_connections: Counter,
     /// Connections beyond a limit of their source address.
     pub over_address: Counter,
+    /// TLS connections beyond the limit of handshakes in progress.
+    pub over_handshakes: Counter,
     /// Connections beyond the rate.
     pub over_accept_rate: Counter,
     /// Registrations beyond the rate.
@@ -90,6 +92,7 @@ impl Default for Counters {
             accept_failed: Counter::default(),
             over_connections: Counter::default(),
             over_address: Counter::default(),
+            over_handshakes: Counter::default(),
             over_accept_rate: Counter::default(),
             over_registration_rate: Counter::default(),
             over_domain: Counter::default(),

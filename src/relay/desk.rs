@@ -91,6 +91,10 @@ impl<C: Calls> Desk<'_, C> {
     /// The same, at most `max` bytes.
     pub fn fill_at_most(&mut self, conn: &mut Conn, max: usize) -> Filled {
         let filled = conn.fill(max, self.tick, self.inboxes, self.sessions, self.calls);
+        if conn.transport().is_secure() {
+            // Opening costs, whatever comes of it.
+            self.budget.spend(self.sessions.take_cost());
+        }
         match filled {
             // Bytes count when they are sent.
             Filled::Bytes(_) => self.budget.spend(0),

@@ -8,13 +8,15 @@
 #[derive(Debug)]
 pub struct Account {
     held: usize,
+    /// What the shard's TLS sessions hold, by their own account.
+    sessions: usize,
     limit: usize,
 }
 
 impl Account {
     /// An account that allows `limit` bytes; 0 for no limit.
     pub fn new(limit: usize) -> Account {
-        Account { held: 0, limit: if limit == 0 { usize::MAX } else { limit } }
+        Account { held: 0, sessions: 0, limit: if limit == 0 { usize::MAX } else { limit } }
     }
 
     /// Bytes held now.
@@ -22,14 +24,19 @@ impl Account {
         self.held
     }
 
+    /// Notes what the TLS sessions hold: it counts as what is held here.
+    pub fn note_sessions(&mut self, held: usize) {
+        self.sessions = held;
+    }
+
     /// So much is held that bodies are not read ahead any more: the rest is for exchanges in progress.
     pub fn is_tight(&self) -> bool {
-        self.held >= self.limit / 4 * 3
+        self.held + self.sessions >= self.limit / 4 * 3
     }
 
     /// So much is held that nothing new may begin.
     pub fn is_full(&self) -> bool {
-        self.held >= self.limit
+        self.held + self.sessions >= self.limit
     }
 }
 

@@ -71,6 +71,10 @@ pub struct Snapshot {
     pub streaming: usize,
     /// Bytes of peers held outside the pool.
     pub held: usize,
+    /// TLS connections.
+    pub secure: usize,
+    /// Those of them whose handshake is not over.
+    pub handshakes: usize,
 }
 
 /// A message to a shard.

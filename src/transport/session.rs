@@ -25,6 +25,10 @@ const HELLO_BYTES_MAX: usize = 16 << 10;
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nX-Relay-Error: tls-expected\r\nContent-Type: text/plain\r\n\
     Content-Length: 50\r\nConnection: close\r\n\r\nThis port expects TLS: ask with https:// instead.\n";
 
+/// What a byte of a record besides its plaintext costs, in bytes that are opened: many short records cost far more than few
+/// long ones.
+const COST_BESIDE: usize = 64;
+
 /// What is kept of one TLS connection.
 #[derive(Default)]
 pub struct Session {
@@ -78,6 +82,10 @@ pub struct Sessions {
     steps: Cell<u32>,
     /// Handshakes that are not over.
     handshakes: Cell<usize>,
+    /// Bytes that all sessions hold.
+    held: Cell<usize>,
+    /// What has been opened since that was last asked, in bytes that cost as much.
+    cost: Cell<usize>,
 }
 
 struct Inner {
@@ -106,7 +114,13 @@ impl Sessions {
             gathered: Vec::new(),
             sealed: Vec::new(),
         };
-        Sessions { inner: RefCell::new(inner), steps: Cell::new(0), handshakes: Cell::new(0) }
+        Sessions {
+            inner: RefCell::new(inner),
+            steps: Cell::new(0),
+            handshakes: Cell::new(0),
+            held: Cell::new(0),
+            cost: Cell::new(0),
+        }
     }
 
     /// A turn begins, in which so many ClientHellos may be answered: each takes as long as a hundred requests' sealing.
@@ -117,6 +131,16 @@ impl Sessions {
     /// Sessions there are, and how many of those have not finished their handshake.
     pub fn count(&self) -> (usize, usize) {
         (self.inner.borrow().table.len(), self.handshakes.get())
+    }
+
+    /// Bytes that the sessions hold.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// What has been opened since the last call, as the bytes that would have cost as much to pass on.
+    pub fn take_cost(&self) -> usize {
+        self.cost.take()
     }
 
     /// A session for a new connection.
@@ -139,6 +163,7 @@ impl Sessions {
         if !entry.1.state.open {
             self.handshakes.set(self.handshakes.get() - 1);
         }
+        self.held.set(self.held.get() - entry.1.held());
         Some(entry.1)
     }
 
@@ -147,6 +172,7 @@ impl Sessions {
         if !session.state.open {
             self.handshakes.set(self.handshakes.get() + 1);
         }
+        self.held.set(self.held.get() + session.held());
         self.insert(socket, session);
     }
 
@@ -156,7 +182,10 @@ impl Sessions {
         let Inner { acceptor, table, received, opened, gathered, sealed } = &mut *self.inner.borrow_mut();
         let session = &mut table.find_mut(hash(id), |entry| entry.0 == id).expect("a secure socket has a session").1;
         let mut work = Work { acceptor, received, opened, gathered, sealed, sessions: self };
-        act(session, &mut work)
+        let before = session.held();
+        let result = act(session, &mut work);
+        self.held.set(self.held.get() + session.held() - before);
+        result
     }
 
     pub(super) fn receive(&self, calls: &mut impl Calls, socket: &Socket, max: usize) -> Received {
@@ -214,6 +243,11 @@ struct Work<'a> {
 }
 
 impl Session {
+    /// Bytes that it holds.
+    fn held(&self) -> usize {
+        self.begun.len() + self.opened.len() + self.owed.len()
+    }
+
     fn is_drained(&self) -> bool {
         self.taken == self.opened.len()
     }
@@ -327,6 +361,9 @@ impl Session {
         };
         match records.open(bytes, work.opened, &mut self.owed) {
             Ok((done, progress)) => {
+                // What is not plaintext is some twenty bytes a record, and a record costs as much as a KiB or two.
+                let beside = done.saturating_sub(work.opened.len());
+                work.sessions.cost.set(work.sessions.cost.get() + done + COST_BESIDE * beside);
                 if done < len && progress != Progress::Finished {
                     self.begun = bytes[done..].to_vec();
                 }

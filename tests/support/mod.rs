@@ -99,6 +99,11 @@ impl Server {
         sum
     }
 
+    /// TLS handshakes in progress.
+    pub fn held_handshakes(&self) -> usize {
+        self.relay.snapshots().into_iter().flatten().map(|shard| shard.handshakes).sum()
+    }
+
     /// Waits until so many gateways are parked.
     pub fn await_parked(&self, parked: usize) {
         eventually(&format!("{parked} gateways are parked"), || self.held().parked == parked);

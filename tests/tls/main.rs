@@ -404,3 +404,29 @@ fn certificates_are_read_again() {
     assert!(client.head().starts_with("HTTP/1.1 204"));
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// Handshakes beyond their limit are reset and counted; when there is room again, others are served, and connections whose
+/// handshake is over do not count.
+#[test]
+fn handshakes_have_a_limit() {
+    let scene = Scene::of(Config { max_handshakes: 3, ..config() }, &TLS13);
+    let mut gateway = scene.gateway(Dialect::Ptth, true);
+    let mut begun: Vec<_> = (0..3)
+        .map(|_| {
+            let mut peer = Peer::connect(scene.secure);
+            peer.send([22, 3, 1]);
+            peer
+        })
+        .collect();
+    eventually("three handshakes have begun", || scene.server.held_handshakes() == 3);
+    let mut further = Peer::connect(scene.secure);
+    further.expect_gone();
+    assert_eq!(scene.server.count(|counters| counters.over_handshakes.value()), 1);
+    drop(begun.pop());
+    eventually("one has ended", || scene.server.held_handshakes() == 2);
+    let mut client = scene.connect(true);
+    client.send("GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+    gateway.head();
+    gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 204"));
+}

@@ -22,7 +22,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
     pub(super) fn accepted(&mut self, listener: usize, socket: Socket) {
         let tables = &mut self.tables;
         tables.counters.accepted.bump();
-        let transport = match tables.config.is_for_tls(listener) {
+        let secure = tables.config.is_for_tls(listener);
+        let transport = match secure {
             false => Transport::plain(socket),
             true => Transport::secure(socket, &tables.sessions),
         };
@@ -40,6 +41,11 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         match denied {
             Some(denied) => self.deny(slot, denied, stopping),
             None if stopping => {
+                tables.conns[slot].flags.insert(Flags::RESET);
+                return tables.close(slot);
+            }
+            None if secure && tables.has_enough_handshakes() => {
+                tables.counters.over_handshakes.bump();
                 tables.conns[slot].flags.insert(Flags::RESET);
                 return tables.close(slot);
             }

@@ -89,13 +89,16 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let tables = &self.tables;
         let calls = tables.engine.calls_ref();
         let (buffers, free) = calls.buffers();
+        let (secure, handshakes) = tables.sessions.count();
         let mut snapshot = Snapshot {
             connections: tables.conns.used(),
             domains: tables.park.len(),
             sessions: tables.exchanges.used(),
             buffers: buffers - free,
             pipes: calls.pipes_held(),
-            held: tables.inboxes.account.held(),
+            held: tables.inboxes.account.held() + tables.sessions.held(),
+            secure,
+            handshakes,
             ..Snapshot::default()
         };
         for slot in tables.conns.numbers() {

@@ -244,7 +244,8 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         let conn = &mut self.tables.conns[slot];
         while conn.may_fill() && !budget.is_spent() {
             let received = conn.transport().receive(self.tables.engine.calls(), &self.tables.sessions, usize::MAX);
-            budget.spend(if let Received::Bytes(buf) = &received { buf.len() } else { 0 });
+            let len = if let Received::Bytes(buf) = &received { buf.len() } else { 0 };
+            budget.spend(len + self.tables.sessions.take_cost());
             match received {
                 Received::Bytes(buf) => {
                     conn.active = self.tables.tick;

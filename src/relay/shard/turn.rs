@@ -29,6 +29,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         self.tables.engine.turn(until, &mut events)?;
         self.tables.tick = tick(self.tables.engine.now());
         self.tables.sessions.begin_turn(HANDSHAKE_STEPS);
+        self.tables.inboxes.account.note_sessions(self.tables.sessions.held());
         for event in events.drain(..) {
             self.note(event);
         }

@@ -112,6 +112,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         }
     }
 
+    /// Whether more TLS handshakes are in progress than this shard's share of the maximum.
+    pub fn has_enough_handshakes(&self) -> bool {
+        let most = self.config.max_handshakes.div_ceil(self.shared.shards() as u32);
+        most != 0 && self.sessions.count().1 > most as usize
+    }
+
     /// Whether the shard is ending: connections are not kept for further requests.
     pub fn is_ending(&self) -> bool {
         self.end != End::None
