@@ -64,7 +64,7 @@ def checked(report):
 def wrk(setup, connections, seconds):
     """Runs wrk, and gives requests, errors, seconds, and the relay's CPU meanwhile."""
     machine.apt("wrk", "wrk")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://{setup.target}/d0/x"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"{setup.scheme}://{setup.target}/d0/x"]
     # Once for a moment: connections of the relay to its backends are open and buffers are warm.
     machine.Program(command[:3] + ["-d1s", command[-1]]).process.wait(30)
     before = cpu_ns(setup.pid)

@@ -25,6 +25,8 @@ class Setup:
 
     def __init__(self, target, program, gateway=None):
         self.target = target
+        # How it is spoken to.
+        self.scheme = "http"
         self.program = program
         self.pid = program.pid
         self.gateway_pid = gateway.pid if gateway else None

@@ -10,6 +10,7 @@ from . import machine, users
 # What a metric is called, how it is shown, and whether less is better (None: told, not judged).
 METRICS = {
     "us_per_request": ("CPU µs/request", "{:.1f}", True),
+    "us_per_connection": ("CPU µs/connection", "{:.0f}", True),
     "requests_per_second": ("requests/s", "{:,.0f}", False),
     "answered_per_second": ("answered/s", "{:,.0f}", None),
     "cpu_seconds_per_gb": ("CPU s/GB", "{:.3f}", True),
@@ -83,6 +84,17 @@ def goals():
     yield "9", ratio("shards-2", "us_per_request", P, P, 1.10, other_cell="shards-1")
     yield "9", ratio("hot-2", "busiest_shard", P, None, 0.60)
     yield from as_users_have_it()
+    yield from with_tls()
+
+
+def with_tls():
+    """The same over TLS from the client."""
+    ours = f"{P}, TLS"
+    for peer, limit in (("nginx, TLS", 0.65), ("HAProxy, TLS", 0.68), (f"{P}, no TLS", 1.18)):
+        yield "13", ratio("tls-small", "us_per_request", ours, peer, limit)
+    for cell, limit in (("tls-new", 0.50), ("tls-resumed", 0.55)):
+        for peer in ("nginx, TLS", "HAProxy, TLS"):
+            yield "13", ratio(cell, "us_per_connection", ours, peer, limit)
 
 
 def as_users_have_it():

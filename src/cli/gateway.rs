@@ -27,8 +27,8 @@ pub struct Args {
     /// the one that HTTPS_PROXY or ALL_PROXY names, unless NO_PROXY names the relay
     #[arg(long, value_name = "URL", value_parser = ProxyUrl)]
     pub proxy: Option<Proxies>,
-    /// Trust only relays and targets with certificates by the authorities in this PEM file, instead of this system's; may be
-    /// repeated
+    /// Trust only relays and targets with certificates by the authorities in this PEM file, or with one that is itself in it,
+    /// instead of this system's; may be repeated
     #[arg(long, value_name = "FILE")]
     pub ca: Vec<PathBuf>,
     /// Trust any certificate: what is sent can be read and changed on the way

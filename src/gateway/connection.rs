@@ -241,7 +241,8 @@ impl Place<'_> {
         match to {
             Stage::Parked | Stage::Busy if first => {
                 let Config { relay, domain, .. } = &self.shared.config;
-                tracing::info!("connected to the relay, waiting for clients at http://{relay}/{domain}/");
+                let scheme = if relay.secure { "https" } else { "http" };
+                tracing::info!("connected to the relay, waiting for clients at {scheme}://{relay}/{domain}/");
             }
             Stage::Parked => tracing::debug!("a connection is parked"),
             Stage::Busy => tracing::debug!("a connection was taken"),
