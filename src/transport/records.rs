@@ -1,13 +1,11 @@
 //! TLS records and handshakes of one connection: the one file that knows rustls' unbuffered interface.
 //!
-//! It keeps no bytes: what is received is opened where it lies, and what is to be sent is appended to the caller's memory.
+//! It keeps no bytes: what is received is opened where it lies, and what is to be sent is appended to the caller's memory. But
+//! it knows how far it has come in bytes that begin something, so those have to be there at each call.
 use rustls::{
     ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
-    unbuffered::{
-        ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
-        WriteTraffic,
-    },
+    unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus},
 };
 use std::sync::Arc;
 
@@ -48,7 +46,8 @@ impl Records {
     }
 
     /// Opens the records in `bytes`: appends their plaintext to `opened`, and what the peer must be sent to `replies`.
-    /// Returns how many bytes are done with; the others begin a record whose end has not come.
+    /// Returns how many bytes are done with. The others begin something whose end has not come: they must be given again, as
+    /// they then are, whatever is called next.
     ///
     /// # Errors
     /// The peer breaks the protocol, or its handshake cannot succeed.
@@ -63,7 +62,8 @@ impl Records {
             let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut bytes[done..]);
             let progress = match state {
                 Err(_) => {
-                    self.alert(replies);
+                    done += discard;
+                    self.alert(&mut bytes[done..], replies);
                     return Err(Broken);
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -97,73 +97,69 @@ impl Records {
         }
     }
 
-    /// Appends the alert that says why a connection broke.
-    fn alert(&mut self, replies: &mut Vec<u8>) {
-        loop {
-            match self.connection.process_tls_records(&mut []).state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    append(replies, |room| data.encode(room).map_err(lacking_to_encode));
-                }
-                Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
-                _ => return,
-            }
+    /// Appends the alert that says why a connection broke. `rest` is what it had not done with.
+    fn alert(&mut self, rest: &mut [u8], replies: &mut Vec<u8>) {
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(rest).state {
+            append(replies, |room| data.encode(room).map_err(lacking_to_encode));
         }
     }
 
     /// Seals `bytes` into records, behind whatever the connection itself has to say. Returns how many bytes of `into` they
-    /// are; [`sealed_bytes`] says how many there must be room for. To be called only while the connection is open.
+    /// are; [`sealed_bytes`] says how many there must be room for. `begun` is what [`Records::open`] was not done with. To be
+    /// called only while the connection is open.
     ///
     /// # Errors
     /// The connection may not send any more.
-    pub fn seal(&mut self, bytes: &[u8], into: &mut [u8]) -> Result<usize, Broken> {
+    pub fn seal(&mut self, bytes: &[u8], begun: &mut Vec<u8>, into: &mut [u8]) -> Result<usize, Broken> {
         let mut at = 0;
-        let mut traffic = self.traffic(|data| {
+        while !self.is_ready(begun, &mut |data| {
             at += data.encode(&mut into[at..]).map_err(|_| Broken)?;
             Ok(())
-        })?;
-        let sealed = traffic.encrypt(bytes, &mut into[at..]).map_err(|_| Broken)?;
-        Ok(at + sealed)
-    }
-
-    /// Appends a close_notify: nothing follows it.
-    pub fn close(&mut self, sealed: &mut Vec<u8>) {
-        let traffic = self.traffic(|data| {
-            append(sealed, |room| data.encode(room).map_err(lacking_to_encode));
-            Ok(())
-        });
-        // Without it the peer learns less than it could, and that is all.
-        if let Ok(mut traffic) = traffic {
-            append(sealed, |room| traffic.queue_close_notify(room).map_err(lacking_to_encrypt));
-        }
-    }
-
-    /// What seals, once the connection has said what it has to say itself.
-    fn traffic(
-        &mut self,
-        mut say: impl FnMut(&mut EncodeTlsData<'_, ServerConnectionData>) -> Result<(), Broken>,
-    ) -> Result<WriteTraffic<'_, ServerConnectionData>, Broken> {
-        // The borrow checker does not see that a loop could return the last of these.
-        while self.has_to_say(&mut say)? {}
-        match self.connection.process_tls_records(&mut []).state.map_err(|_| Broken)? {
-            ConnectionState::WriteTraffic(traffic) => Ok(traffic),
+        })? {}
+        match self.connection.process_tls_records(begun).state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                traffic.encrypt(bytes, &mut into[at..]).map(|sealed| at + sealed).map_err(|_| Broken)
+            }
             _ => Err(Broken),
         }
     }
 
-    fn has_to_say(
+    /// Appends a close_notify: nothing follows it. `begun` as for [`Records::seal`].
+    pub fn close(&mut self, begun: &mut Vec<u8>, sealed: &mut Vec<u8>) {
+        // Without it the peer learns less than it could, and that is all.
+        while let Ok(false) = self.is_ready(begun, &mut |data| {
+            append(sealed, |room| data.encode(room).map_err(lacking_to_encode));
+            Ok(())
+        }) {}
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = self.connection.process_tls_records(begun).state {
+            append(sealed, |room| traffic.queue_close_notify(room).map_err(lacking_to_encrypt));
+        }
+    }
+
+    /// Whether the connection has nothing to say itself; if it has, that is said.
+    fn is_ready(
         &mut self,
+        begun: &mut Vec<u8>,
         say: &mut impl FnMut(&mut EncodeTlsData<'_, ServerConnectionData>) -> Result<(), Broken>,
     ) -> Result<bool, Broken> {
-        match self.connection.process_tls_records(&mut []).state.map_err(|_| Broken)? {
-            ConnectionState::EncodeTlsData(mut data) => say(&mut data).map(|()| true),
+        // The deframer knows how far it has come in these very bytes, and relies on their being there.
+        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(begun);
+        let ready = match state.map_err(|_| Broken)? {
+            ConnectionState::WriteTraffic(_) => true,
+            ConnectionState::EncodeTlsData(mut data) => {
+                say(&mut data)?;
+                false
+            }
             ConnectionState::TransmitTlsData(sent) => {
                 sent.done();
-                Ok(true)
+                false
             }
             // Said once, when it was received.
-            ConnectionState::PeerClosed => Ok(true),
-            _ => Ok(false),
-        }
+            ConnectionState::PeerClosed => false,
+            _ => return Err(Broken),
+        };
+        begun.drain(..discard);
+        Ok(ready)
     }
 }
 

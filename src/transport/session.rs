@@ -444,7 +444,7 @@ impl Session {
             if work.sealed.is_empty() {
                 work.sealed.resize(sealed_bytes(BULK_BYTES), 0);
             }
-            let Ok(len) = records.seal(bytes, work.sealed) else {
+            let Ok(len) = records.seal(bytes, &mut self.begun, work.sealed) else {
                 self.fail();
                 return Err(io::ErrorKind::BrokenPipe.into());
             };
@@ -478,7 +478,7 @@ impl Session {
             && let Some(records) = &mut self.records
         {
             self.state.closed = true;
-            records.close(&mut self.owed);
+            records.close(&mut self.begun, &mut self.owed);
         }
     }
 

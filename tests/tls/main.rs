@@ -430,3 +430,55 @@ fn handshakes_have_a_limit() {
     gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
     assert!(client.head().starts_with("HTTP/1.1 204"));
 }
+
+/// Half a handshake message, at any time, ends at most its own connection: as the first thing, within a TLS 1.2 handshake, and
+/// as half of new keys between requests, while the relay has something to say.
+#[test]
+fn half_messages_disturb_nobody() {
+    let scene = Scene::of(Config { head_timeout: Duration::from_millis(300), ..config() }, &TLS12);
+    let mut gateway = scene.gateway(Dialect::Ptth, false);
+    let before = scene.server.held();
+    let mut peer = Peer::connect(scene.secure);
+    peer.send([&[22, 3, 1, 0, 2, 1, 0][..], &[21, 3, 3, 0, 2, 2, 40]].concat());
+    peer.until_gone();
+    for end in [[21, 3, 3, 0, 2, 2, 153], [23, 3, 3, 0, 2, 2, 153]] {
+        let mut hello = Vec::new();
+        tls::connection(&scene.config).write_tls(&mut hello).unwrap();
+        let mut peer = Peer::connect(scene.secure);
+        peer.send(hello);
+        peer.take(100);
+        peer.send([&[22, 3, 3, 0, 2, 16, 0][..], &end].concat());
+        peer.until_gone();
+    }
+    let scene13 = tls::extracting();
+    let mut socket = TcpStream::connect(scene.secure).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut connection = tls::connection(&scene13);
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket).unwrap();
+    }
+    let mut sealer = tls::Sealer::of(connection);
+    // A request, and half of new keys before its response, which is sealed while that half waits.
+    socket.write_all(&sealer.seal(23, b"GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n")).unwrap();
+    gateway.head();
+    socket.write_all(&sealer.seal(22, &[24, 0])).unwrap();
+    // The relay has read it when it has answered another client that asked later.
+    let mut other = scene.connect(true);
+    other.send("GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n");
+    other.head();
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    gateway.send(response);
+    // Behind the session's ticket comes a record of the response's length.
+    let mut len = 0;
+    while len != response.len() + 1 + 16 {
+        let mut header = [0; 5];
+        socket.read_exact(&mut header).unwrap();
+        len = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        socket.read_exact(&mut vec![0; len]).unwrap();
+    }
+    // The other half: they are new keys after all.
+    socket.write_all(&sealer.seal(22, &[0, 1, 0])).unwrap();
+    drop(socket);
+    drop(other);
+    scene.server.await_held(before);
+}
