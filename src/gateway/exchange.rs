@@ -288,7 +288,10 @@ impl Back<'_> {
             Err(Stop::Sink(error)) => Err(Failure::Relay(error)),
             Err(Stop::Source(error)) => {
                 // A reset is not among these: targets that close without having read the request cause one.
-                let looks_whole = until_close && error.kind() == io::ErrorKind::TimedOut;
+                // An end by TLS that nobody vouches for is one: whoever is on the way can make it.
+                let kind = error.kind();
+                let cut = matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData);
+                let looks_whole = until_close && (kind == io::ErrorKind::TimedOut || cut);
                 Err(Failure::Cut { error, looks_whole })
             }
         }

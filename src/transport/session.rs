@@ -220,7 +220,10 @@ impl Sessions {
 
     /// Something is left to be passed on that no event will tell of.
     pub(super) fn has_more(&self, socket: &Socket) -> bool {
-        self.with(socket, |session, _| !session.is_drained() || session.state.due)
+        // An end that came with bytes, too: nothing more will arrive to tell of it.
+        self.with(socket, |session, _| {
+            !session.is_drained() || session.state.due || session.state.ended || session.state.failed
+        })
     }
 
     pub(super) fn owes(&self, socket: &Socket) -> bool {

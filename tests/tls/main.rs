@@ -482,3 +482,24 @@ fn half_messages_disturb_nobody() {
     drop(other);
     scene.server.await_held(before);
 }
+
+/// An end that comes in one segment with the bytes before it is noticed at once, without a FIN.
+#[test]
+fn an_end_with_bytes_is_noticed() {
+    let scene = Scene::of(config(), &TLS13);
+    let mut gateway = scene.gateway(Dialect::Ptth, false);
+    let (mut client, _socket) = raw(&scene);
+    while client.conn.is_handshaking() {
+        client.conn.complete_io(&mut client.sock).unwrap();
+    }
+    client.conn.writer().write_all(b"POST /d/ HTTP/1.1\r\nHost: relay\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+    client.conn.send_close_notify();
+    let mut sealed = Vec::new();
+    while client.conn.wants_write() {
+        client.conn.write_tls(&mut sealed).unwrap();
+    }
+    client.sock.write_all(&sealed).unwrap();
+    gateway.head();
+    gateway.expect("half");
+    gateway.expect_gone();
+}
