@@ -109,6 +109,12 @@ fn echo(mut stream: impl Read + Write) -> std::io::Result<()> {
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
         stream.read_exact(&mut body)?;
+        if head.starts_with("GET /d/cut") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart")?;
+            stream.flush()?;
+            // Its end says nothing of close_notify.
+            return Err(std::io::ErrorKind::Other.into());
+        }
         if head.starts_with("GET /d/closing") {
             stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end")?;
             return stream.flush();
@@ -172,6 +178,20 @@ fn it_carries_everything() {
         let response = String::from_utf8(client.rest()).expect("text");
         assert!(response.contains("until the end"), "{response}");
     }
+}
+
+/// A response until close that a target breaks off by TLS does not reach the client as whole.
+#[test]
+fn a_cut_response_of_the_target_is_not_whole() {
+    let pki = Pki::new("cut");
+    let scene = pki.relay();
+    let relay = relay_url(&format!("http://{}", scene.server.address())).expect("a URL");
+    let _program = Program::start(relay, target(Some(Arc::clone(&pki.server))), &pki.trust());
+    scene.server.await_parked(2);
+    let mut client = scene.connect(false);
+    client.send("GET /d/cut HTTP/1.1\r\nHost: relay\r\n\r\n");
+    let (response, reset) = client.until_gone();
+    assert!(reset, "{}", show(&response));
 }
 
 /// A tunnel goes through the gateway program by TLS, to the end of both ways.
