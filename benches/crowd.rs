@@ -81,7 +81,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-L
 
 impl Bench {
     fn new(gateways: usize) -> Bench {
-        let config = Config { max_registrations_per_second: 0, ..Config::default() };
+        let config = Config { max_registrations_per_second: 0, allow_any_gateway: true, ..Config::default() };
         config.validate().expect("a configuration that works");
         let ends = FarEnds::new(gateways + 2 * AT_ONCE);
         ends.set_now(EPOCH);

@@ -67,7 +67,7 @@ pub fn forward(data: &[u8]) {
     let added = Added::new(peer, choice & 2 != 0, choice & 4 != 0);
     for dialect in [Dialect::Classic, Dialect::Ptth] {
         for strip_prefix in [false, true] {
-            let gateway = Gateway { dialect, strip_prefix, announce: false };
+            let gateway = Gateway { dialect, strip_prefix, announce: false, hide_authorization: false };
             let mut parts = Parts::new();
             to_gateway::request(data, &head, &named, &gateway, &added, &mut parts);
             let out = joined(&parts);

@@ -103,6 +103,7 @@ impl Scene {
             max_head_bytes: 1024,
             splice_min: 1000,
             held_buffers: random.between(1, 4),
+            allow_any_gateway: true,
             ..Config::default()
         };
         config.validate().expect("a configuration that works");

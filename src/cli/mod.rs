@@ -10,6 +10,10 @@ mod demo;
 #[cfg(feature = "gateway")]
 mod gateway;
 #[cfg(feature = "relay")]
+mod key;
+#[cfg(feature = "relay")]
+mod keys;
+#[cfg(feature = "relay")]
 mod relay;
 #[cfg(feature = "relay")]
 mod report;
@@ -38,6 +42,8 @@ enum Command {
     #[cfg(feature = "gateway")]
     Tunnel(tunnel::Args),
     #[cfg(feature = "relay")]
+    Key(key::Args),
+    #[cfg(feature = "relay")]
     Check(check::Args),
 }
 
@@ -52,6 +58,8 @@ pub fn run() -> ExitCode {
         Command::Gateway(args) => gateway::run(args),
         #[cfg(feature = "gateway")]
         Command::Tunnel(args) => tunnel::run(args),
+        #[cfg(feature = "relay")]
+        Command::Key(args) => key::run(args),
         #[cfg(feature = "relay")]
         Command::Check(args) => check::run(&args),
     };

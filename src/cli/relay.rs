@@ -1,31 +1,31 @@
 //! `ringback relay`: the relay itself.
 use super::{
-    check, console, failed, report,
+    check, console, failed,
+    keys::KeyFile,
+    report,
     signals::{Asked, Hangup, Watch},
     values,
 };
 use crate::{
     io::{probe, uring::Mode},
-    relay::{
-        Config, Relay,
-        config::{GoneClients, Network},
-    },
+    relay::{Config, Relay, access::Rules, config::GoneClients, denials::Denial, network::Network},
     transport::certificates::{self, Certificates},
 };
 use std::{
+    fmt::Write,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Run a relay
 ///
 /// Gateways register and clients send requests on the same port. SIGTERM or Ctrl-C drains: no new connections, and
 /// requests in progress may finish; another one, a second later or more, stops at once. SIGUSR1 writes what each core
-/// holds, and its counters, to standard error. SIGHUP has certificates read again.
+/// holds, and its counters, to standard error. SIGHUP has certificates and keys read again.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Address to listen on, as in 127.0.0.1:8080, localhost:8080 or :8080, which is all addresses; may be repeated
@@ -51,6 +51,13 @@ pub struct Args {
     /// the network as it is
     #[arg(long)]
     allow_plain_gateways: bool,
+    /// File of keys and rules: who may register gateways of which relay domains, and who may call them; see `ringback key`.
+    /// Without it, gateways register from this machine only
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Without --keys: let gateways register from anywhere, for any relay domain
+    #[arg(long, conflicts_with = "keys")]
+    allow_any_gateway: bool,
     /// Number of cores to use, or a list of CPUs: 2, or 0,1, or 2-5; a single CPU is 3-3
     #[arg(long, value_name = "N|LIST", default_value = "all")]
     cores: String,
@@ -222,6 +229,7 @@ impl From<Gone> for GoneClients {
 }
 
 impl Args {
+    /// The configuration, without what files say.
     fn config(self) -> Result<Config, String> {
         let all = |given: Vec<values::Addresses>| given.into_iter().flat_map(|values::Addresses(list)| list).collect();
         let small = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -229,6 +237,8 @@ impl Args {
             certificates: certificates(self.cert, self.key, self.tls_self_signed, &self.hostname)?,
             listen_tls: all(self.listen_tls),
             allow_plain_gateways: self.allow_plain_gateways,
+            rules: None,
+            allow_any_gateway: self.allow_any_gateway,
             listen: all(self.listen),
             listen_gateways: all(self.listen_gateways),
             cores: cores(&self.cores, &probe::available_cpus())?,
@@ -331,10 +341,15 @@ pub(super) fn cores(wanted: &str, usable: &[usize]) -> Result<Vec<usize>, String
 
 /// Runs the relay until it is told to stop.
 pub fn run(args: Args) -> ExitCode {
+    let keys = match args.keys.clone().map(Keys::read).transpose() {
+        Ok(keys) => keys,
+        Err(error) => return failed(&error),
+    };
     let mut config = match args.config() {
         Ok(config) => config,
         Err(error) => return failed(&error),
     };
+    config.rules = keys.as_ref().map(Keys::rules);
     if let Err(invalid) = config.validate() {
         return failed(&invalid);
     }
@@ -345,7 +360,7 @@ pub fn run(args: Args) -> ExitCode {
     if config.max_connections == 0 {
         config.max_connections = probe::connections_for(open_files, config.cores.len(), config.pipes);
     }
-    let hangup = if config.certificates.is_some() { Hangup::Reload } else { Hangup::GoOn };
+    let hangup = if config.certificates.is_some() || keys.is_some() { Hangup::Reload } else { Hangup::GoOn };
     let mut signals = match Watch::start(hangup) {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
@@ -355,15 +370,67 @@ pub fn run(args: Args) -> ExitCode {
         Err(error) => return failed(&error),
     };
     console::print(&greeting(&relay, &config, open_files));
-    attend(&relay, &mut signals, config.max_connections);
+    attend(&relay, &mut signals, &config, keys.map(Mutex::new).as_ref());
     match relay.join() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
 }
 
-/// Does what signals ask for, until the relay has ended. `most` is its maximum of connections.
-fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
+/// The file of keys, and when rules were last made of it.
+struct Keys {
+    path: PathBuf,
+    file: KeyFile,
+    at: SystemTime,
+}
+
+impl Keys {
+    fn read(path: PathBuf) -> Result<Keys, String> {
+        Ok(Keys { file: KeyFile::read(&path)?, path, at: SystemTime::now() })
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::new(self.file.rules(self.at).expect("a file that was read has sound rules"))
+    }
+
+    /// Reads the file again.
+    fn reload(&mut self, relay: &Relay) -> Result<(usize, usize), String> {
+        *self = Keys::read(self.path.clone())?;
+        let rules = self.rules();
+        relay.set_rules(&rules);
+        Ok(rules.len())
+    }
+
+    /// Keys expire.
+    fn go_on(&mut self, relay: &Relay) {
+        let now = SystemTime::now();
+        if self.file.changes(self.at, now) {
+            self.at = now;
+            relay.set_rules(&self.rules());
+        }
+    }
+}
+
+/// Reads files again: certificates, and the file of keys.
+fn reload(relay: &Relay, certificates: bool, keys: Option<&Mutex<Keys>>) {
+    if certificates {
+        match relay.reload_certificates() {
+            Ok(()) => console::say("ringback: SIGHUP: certificates were read again\n"),
+            Err(error) => console::say(&format!("ringback: SIGHUP: {error}; those from before stay in use\n")),
+        }
+    }
+    if let Some(mut keys) = keys.and_then(|keys| keys.lock().ok()) {
+        match keys.reload(relay) {
+            Ok((keys, rules)) => {
+                console::say(&format!("ringback: SIGHUP: {keys} keys and {rules} rules were read again\n"));
+            }
+            Err(error) => console::say(&format!("ringback: SIGHUP: {error}; those from before stay in use\n")),
+        }
+    }
+}
+
+/// Does what signals ask for, until the relay has ended.
+fn attend(relay: &Relay, signals: &mut Watch, config: &Config, keys: Option<&Mutex<Keys>>) {
     let handle = signals.handle();
     let (over, ends) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -371,7 +438,7 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
             relay.wait();
             handle.close();
         });
-        scope.spawn(move || watch(relay, most, &ends));
+        scope.spawn(move || watch(relay, config.max_connections, keys, &ends));
         while let Some(asked) = signals.next() {
             match asked {
                 Asked::Report => console::say(&report::lines(relay)),
@@ -379,10 +446,7 @@ fn attend(relay: &Relay, signals: &mut Watch, most: usize) {
                     console::say(&format!("ringback: stopping on {signal}; once more stops at once\n"));
                     relay.drain();
                 }
-                Asked::Reload => match relay.reload_certificates() {
-                    Ok(()) => console::say("ringback: SIGHUP: certificates were read again\n"),
-                    Err(error) => console::say(&format!("ringback: SIGHUP: {error}; those from before stay in use\n")),
-                },
+                Asked::Reload => reload(relay, config.certificates.is_some(), keys),
                 Asked::EndNow => {
                     console::say("ringback: stopping at once\n");
                     relay.stop();
@@ -399,7 +463,7 @@ const LIMIT_OVER: Duration = Duration::from_secs(10);
 
 /// Says when new connections begin to be refused for want of room, and when that is over; and, once a gateway has sent a
 /// key, that keys are not checked here.
-fn watch(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
+fn watch(relay: &Relay, most: usize, keys: Option<&Mutex<Keys>>, ends: &mpsc::Receiver<()>) {
     let refused = || -> u64 {
         relay.counters().iter().map(|counters| counters.over_connections.value() + counters.accept_failed.value()).sum()
     };
@@ -424,13 +488,34 @@ fn watch(relay: &Relay, most: usize, ends: &mpsc::Receiver<()>) {
             ));
         }
         before = now;
-        if !told && unchecked() > 0 {
+        tell_denials(relay);
+        if let Some(mut keys) = keys.and_then(|keys| keys.lock().ok()) {
+            keys.go_on(relay);
+        }
+        if keys.is_none() && !told && unchecked() > 0 {
             told = true;
             console::say(
                 "ringback: a gateway has sent a key, but this relay asks for none: whoever reaches it can register any \
                  domain; keep others away with --listen-gateways and a firewall\n",
             );
         }
+    }
+}
+
+/// Says who was kept out in the last second, without their keys.
+fn tell_denials(relay: &Relay) {
+    let (denials, further) = relay.take_denials();
+    let mut lines = String::new();
+    for Denial { address, domain, refusal, times } in denials {
+        let domain = domain.escape_ascii();
+        let times = if times == 1 { String::new() } else { format!(", {times} times") };
+        let _ = writeln!(lines, "ringback: refused {address} at {domain}{times}: {refusal} ({})", refusal.reason());
+    }
+    if further > 0 {
+        let _ = writeln!(lines, "ringback: refused {further} more in that second");
+    }
+    if !lines.is_empty() {
+        console::say(&lines);
     }
 }
 

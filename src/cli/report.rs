@@ -75,6 +75,8 @@ fn has_done(done: &Counters) -> Values {
         ("registered", &done.registered),
         ("requests", &done.requests),
         ("keys-unchecked", &done.keys_unchecked),
+        ("over-guesses", &done.over_guesses),
+        ("revoked", &done.revoked),
         ("retried", &done.retried),
         ("handed-over", &done.handed_over),
         ("asked-again", &done.asked_again),

@@ -278,6 +278,25 @@ refusals! {
     ReservedDomain "401 Unauthorized" "reserved-domain"
         "The relay domain is reserved or empty", "register another one"
         "WWW-Authenticate: Bearer\r\n";
+    CallUnauthorized "401 Unauthorized" "call-unauthorized"
+        "Requests to this relay domain take a key, and there is none or a wrong one",
+        "send X-Relay-Authorization: Bearer and the key, or Authorization"
+        "WWW-Authenticate: Bearer, Basic realm=\"relay domain\"\r\n";
+    KeyExpired "401 Unauthorized" "key-expired"
+        "The key has expired", "use a new one"
+        "WWW-Authenticate: Bearer\r\n";
+    GatewaysClosed "401 Unauthorized" "gateways-closed"
+        "Only gateways on the relay's own machine may register",
+        "start the relay with --keys, or with --allow-any-gateway"
+        "WWW-Authenticate: Bearer\r\n";
+    KeyForOthers "403 Forbidden" "key-for-others"
+        "The key is good, but not for this relay domain, or not for this", "use the one that is";
+    SourceForbidden "403 Forbidden" "source-forbidden"
+        "Requests to this relay domain may not come from your address", "ask whoever runs the relay";
+    MethodForbidden "403 Forbidden" "method-forbidden"
+        "Requests to this relay domain may not have this method", "ask whoever runs the relay";
+    PathForbidden "403 Forbidden" "path-forbidden"
+        "Requests to this relay domain may not have this path", "ask whoever runs the relay";
     NoDomain "404 Not Found" "no-domain"
         "The request names no relay domain", "put it first in the path or in the host name";
     RequestTooSlow "408 Request Timeout" "request-too-slow"

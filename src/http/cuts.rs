@@ -63,6 +63,17 @@ impl Cuts {
         true
     }
 
+    /// The same, and every header line whose name is `hidden`. `head` is the one that this was made for.
+    #[cold]
+    pub(super) fn and_lines(&self, head: &[u8], hidden: impl Fn(&[u8]) -> bool) -> Cuts {
+        let mut bits = 0;
+        for (index, line) in lines::of(head).enumerate().take(super::HEADERS_MAX) {
+            let is_cut = self.spans(head).any(|span| span.start <= line.span.start && line.span.end <= span.end);
+            bits |= u128::from(is_cut || hidden(line.name())) << index;
+        }
+        Cuts::lines(bits)
+    }
+
     /// Whether nothing is left out.
     pub fn is_empty(&self) -> bool {
         matches!(self.0, Kind::Places { len: 0, .. } | Kind::Lines([0, 0]))

@@ -91,6 +91,11 @@ pub fn registered<'a>(bytes: &'a [u8], head: &RequestHead, hostnames: &'a [Strin
     Ok(domains)
 }
 
+/// Whether a name can be a relay domain.
+pub fn is_domain(name: &[u8]) -> bool {
+    check_registered(name).is_ok()
+}
+
 /// Most origins that one connection may register.
 pub const ORIGINS_MAX: usize = 16;
 

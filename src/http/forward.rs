@@ -23,6 +23,8 @@ pub struct Gateway {
     pub strip_prefix: bool,
     /// Whether a classic gateway is still to be told that a client came.
     pub announce: bool,
+    /// Whether it does not get the `Authorization`, which was the relay's.
+    pub hide_authorization: bool,
 }
 
 /// What a field says about the hops before this one. Only those whom the relay trusts are believed.
@@ -159,15 +161,22 @@ pub fn request<'a>(
                 parts.push(CLASSIC_101);
             }
             let mut cuts = Cuts::default();
-            if head.host_differs
-                && let Some(host) = lines::of(bytes).find(|line| line.name().eq_ignore_ascii_case(b"host"))
-            {
-                let _ = cuts.add(host.span);
+            if head.host_differs || head.relay_credentials || gateway.hide_authorization {
+                let is = |name: &[u8], other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+                cuts = cuts.and_lines(bytes, |name| {
+                    (head.host_differs && is(name, "host"))
+                        || is(name, "x-relay-authorization")
+                        || (gateway.hide_authorization && is(name, "authorization"))
+                });
             }
             push_head(bytes, head, strip, bytes.len(), &cuts, parts);
         }
         Dialect::Ptth => {
-            push_head(bytes, head, strip, bytes.len() - 2, &head.cuts, parts);
+            let cuts = match gateway.hide_authorization {
+                false => head.cuts,
+                true => head.cuts.and_lines(bytes, |name| name.eq_ignore_ascii_case(b"authorization")),
+            };
+            push_head(bytes, head, strip, bytes.len() - 2, &cuts, parts);
             // What was stripped, for applications that write links.
             let prefix = if strip.is_empty() { Span::default() } else { named.name };
             match added.trusted && head.claims {

@@ -15,8 +15,6 @@ pub struct Registration {
     pub http11_offered: bool,
     /// `X-Relay-Strip-Prefix: 1`: the gateway wants paths without the relay domain.
     pub strip_prefix: bool,
-    /// The value of `Authorization`, if any.
-    pub authorization: Option<Span>,
     /// Bytes of a body by `Content-Length` behind the head, which mean nothing and are to be skipped. 0 for a chunked
     /// one, of which [`RequestHead::body`] knows.
     pub body: u64,
@@ -246,13 +244,8 @@ impl<'a> Fields<'a> {
             return Found::Nothing;
         }
         let body = self.length.unwrap_or(0);
-        let registration = Registration {
-            dialect: Dialect::Classic,
-            http11_offered: true,
-            strip_prefix: self.strip_prefix,
-            authorization: self.authorization.map(|value| Span::locate(value, head)),
-            body,
-        };
+        let registration =
+            Registration { dialect: Dialect::Classic, http11_offered: true, strip_prefix: self.strip_prefix, body };
         Found::Registration(RequestHead {
             len: head.len() as u16,
             start: start as u8,
@@ -267,6 +260,8 @@ impl<'a> Fields<'a> {
             upgrade: false,
             upgrade_unlisted: false,
             expect_continue: false,
+            credentials: self.authorization.map(|value| Span::locate(value, head)),
+            relay_credentials: false,
             registration: Some(registration),
             cuts: Cuts::default(),
             claims: false,
@@ -279,6 +274,7 @@ fn field(name: &[u8]) -> Field {
     match name.len() {
         7 if is("upgrade") => Field::Protocol,
         13 if is("authorization") => Field::Authorization,
+        21 if is("x-relay-authorization") => Field::Authorization,
         14 if is("content-length") => Field::Length,
         16 if is("x-relay-protocol") => Field::Protocol,
         17 if is("transfer-encoding") => Field::Coding,

@@ -64,6 +64,11 @@ pub struct RequestHead {
     pub upgrade_unlisted: bool,
     /// `Expect: 100-continue`.
     pub expect_continue: bool,
+    /// With what the sender authenticates itself: the value of `X-Relay-Authorization`, which is for the relay alone, or
+    /// else that of `Authorization`.
+    pub credentials: Option<Span>,
+    /// Whether there is an `X-Relay-Authorization`. No gateway gets it.
+    pub relay_credentials: bool,
     /// Present when the sender is a gateway.
     pub registration: Option<Registration>,
     /// What `ptth` gateways do not get to see: hop-by-hop headers, a `Host` that differs, and the client's claims about
@@ -75,6 +80,12 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// The method in `bytes`, which begin with the head.
+    pub fn method_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let line = &bytes[usize::from(self.start)..];
+        &line[..memchr::memchr(b' ', line).unwrap_or(line.len())]
+    }
+
     /// Whether a 101 from a gateway of `dialect` is an answer to this request, and not one that nobody asked for.
     /// `ptth` gateways do not get to see an `Upgrade` that `Connection` does not list.
     pub fn may_switch(&self, dialect: Dialect) -> bool {
@@ -146,12 +157,14 @@ fn read(head: &[u8], skipped: usize, request: &httparse::Request<'_, '_>) -> Res
     fields.check_host(version)?;
     let target = Target::read(method, request.method == Some("OPTIONS"), request.path.unwrap_or_default().as_bytes())?;
     let body = fields.body(method, version)?;
-    let registration = fields.registration(version, body, head);
+    let registration = fields.registration(version, body);
     let asks_to_switch = fields.asks_to_switch(method, version) && registration.is_none();
     let upgrade = asks_to_switch && fields.hops.upgrade;
     let authority = target.authority.or(fields.host).filter(|authority| !authority.is_empty());
     let host_differs = target.is_absolute && fields.host != authority;
     let claims = fields.claims;
+    let relay_credentials = fields.relay_authorization.is_some();
+    let credentials = fields.relay_authorization.or(fields.authorization).map(|value| Span::locate(value, head));
     let keep_alive = !fields.hops.close && (version == Version::Http11 || fields.hops.keep_alive);
     let expect_continue = fields.expect_continue && version == Version::Http11;
     Ok(RequestHead {
@@ -168,6 +181,8 @@ fn read(head: &[u8], skipped: usize, request: &httparse::Request<'_, '_>) -> Res
         upgrade,
         upgrade_unlisted: asks_to_switch && !upgrade,
         expect_continue,
+        credentials,
+        relay_credentials,
         registration,
         cuts: fields.cuts(head, headers, upgrade, host_differs),
         claims,
@@ -216,6 +231,8 @@ struct Fields<'a> {
     http11_offered: bool,
     strip_prefix: bool,
     authorization: Option<&'a [u8]>,
+    /// The first `X-Relay-Authorization`.
+    relay_authorization: Option<&'a [u8]>,
     expect_continue: bool,
     /// Whether there is any claim about hops before this one.
     claims: bool,
@@ -245,6 +262,10 @@ impl<'a> Fields<'a> {
             16 if is("x-relay-protocol") => self.classic |= registration::names_classic(value),
             17 if is("transfer-encoding") => return self.declared.coding(value),
             20 if is("x-relay-strip-prefix") => self.strip_prefix |= value == b"1",
+            21 if is("x-relay-authorization") => {
+                self.hops.mark(index);
+                self.relay_authorization = self.relay_authorization.or(Some(value));
+            }
             _ if hops::always(name) => self.hops.mark(index),
             _ if forward::Claim::of(name).is_some() => {
                 self.hops.mark(index);
@@ -318,7 +339,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn registration(&self, version: Version, body: Body, head: &[u8]) -> Option<Registration> {
+    fn registration(&self, version: Version, body: Body) -> Option<Registration> {
         let dialect = match self.dialect {
             // HTTP/1.0 knows no Upgrade (RFC 9110 §7.8). The classic dialect never cared, so neither do we there.
             Some(Dialect::Ptth) if version == Version::Http10 => self.classic.then_some(Dialect::Classic),
@@ -329,7 +350,6 @@ impl<'a> Fields<'a> {
             dialect,
             http11_offered: dialect == Dialect::Classic || self.http11_offered,
             strip_prefix: self.strip_prefix,
-            authorization: self.authorization.map(|value| Span::locate(value, head)),
             body: if let Body::Length(length) = body { length } else { 0 },
         })
     }

@@ -81,6 +81,9 @@ const SOURCES_MAX: usize = 1 << 14;
 /// Refused connections per second that get an answer before they are closed. The others are reset: an answer costs a
 /// descriptor until it has been read.
 const ANSWERS_PER_SECOND: u32 = 10;
+/// Wrong keys per second and source that get an answer: a program that has an old one tries seldom, and whoever guesses
+/// shall not keep the shards busy.
+const GUESSES_PER_SECOND: u32 = 10;
 
 /// A relay's admission, shared by its shards.
 pub struct Admission {
@@ -94,10 +97,17 @@ pub struct Admission {
     per_source_second: u32,
     /// Empty unless a limit by source is set.
     sources: [Mutex<HashMap<[u8; 16], Source>>; PARTS],
+    /// Sources that lately came with a wrong key.
+    guesses: [Mutex<HashMap<[u8; 16], Rate>>; PARTS],
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of a source's table.
+fn part_of(source: &[u8; 16]) -> usize {
+    source.iter().fold(0usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(usize::from(b))) % PARTS
 }
 
 /// The source that an address, IPv4 mapped, belongs to.
@@ -123,6 +133,7 @@ impl Admission {
             per_source: config.max_connections_per_address,
             per_source_second: config.max_accepts_per_address,
             sources: std::array::from_fn(|_| Mutex::new(HashMap::new())),
+            guesses: std::array::from_fn(|_| Mutex::new(HashMap::new())),
         }
     }
 
@@ -131,8 +142,7 @@ impl Admission {
     }
 
     fn part(&self, source: &[u8; 16]) -> &Mutex<HashMap<[u8; 16], Source>> {
-        let mixed = source.iter().fold(0usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(usize::from(b)));
-        &self.sources[mixed % PARTS]
+        &self.sources[part_of(source)]
     }
 
     /// Counts in a new connection from an address, IPv4 mapped; a trusted proxy's is not limited by source. Even if it
@@ -219,6 +229,20 @@ impl Admission {
         locked(&self.registrations).allow(tick)
     }
 
+    /// Whether the sender of a wrong key may get an answer. Not while too many sources come with one.
+    pub fn answers_guess(&self, address: &[u8; 16], tick: u32) -> bool {
+        let source = source_of(address);
+        let mut guesses = locked(&self.guesses[part_of(&source)]);
+        if guesses.len() >= SOURCES_MAX && !guesses.contains_key(&source) {
+            let second = (1000 / TICK_MILLIS) as u32 + 1;
+            guesses.retain(|_, rate| tick.wrapping_sub(rate.tick) < second);
+            if guesses.len() >= SOURCES_MAX {
+                return false;
+            }
+        }
+        guesses.entry(source).or_insert(Rate::new(GUESSES_PER_SECOND, tick)).allow(tick)
+    }
+
     /// Whether a connection that is refused may get an answer.
     pub fn answers(&self, tick: u32) -> bool {
         locked(&self.answers).allow(tick)
@@ -297,6 +321,23 @@ mod tests {
             admission.release(&address, true);
         }
         assert!(admission.sources.iter().all(|part| part.lock().unwrap().len() <= SOURCES_MAX));
+    }
+
+    /// A source has so many answers to wrong keys a second, whoever else guesses; also when the tables are full.
+    #[test]
+    fn guesses_are_answered_at_a_rate() {
+        let admission = Admission::new(&Config::default(), 1);
+        let address = |n: u32| {
+            let [a, b, c, d] = n.to_be_bytes();
+            [0x20, 1, 0, 0, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 1]
+        };
+        assert_eq!((0..100).filter(|_| admission.answers_guess(&address(1), 1)).count(), GUESSES_PER_SECOND as usize);
+        assert!(admission.answers_guess(&address(2), 1));
+        (0..(PARTS * SOURCES_MAX * 2) as u32).for_each(|n| {
+            admission.answers_guess(&address(n), 1);
+        });
+        assert!(admission.guesses.iter().all(|part| part.lock().unwrap().len() <= SOURCES_MAX));
+        assert!(admission.answers_guess(&address(u32::MAX), 2 * SECOND));
     }
 
     /// A full relay, or one whose rate is used up, leaves newcomers in the backlog; else not.

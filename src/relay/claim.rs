@@ -23,6 +23,11 @@ impl Names {
         first || self.further.iter().any(|other| other.hash == name.hash && other.name == name.name)
     }
 
+    /// Each.
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        std::iter::once(self.first.as_bytes()).chain(self.further.iter().map(|name| &*name.name))
+    }
+
     /// The hash of each.
     fn hashes(&self) -> impl Iterator<Item = u64> {
         std::iter::once(self.first.hash).chain(self.further.iter().map(|name| name.hash))

@@ -1,6 +1,7 @@
 //! Every limit and timeout of a relay, with its default.
+use super::{access::Rules, network::Network};
 use crate::transport::Certificates;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Whether a client that has sent its whole request and finished sending (a FIN) counts as gone, so that its gateway is
 /// freed at once. TCP tells a client that has given up from one that only half-closes by nothing else.
@@ -12,44 +13,6 @@ pub enum GoneClients {
     Closing,
     /// Always, for HTTP/1.1.
     Always,
-}
-
-/// A network of addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// IPv4 mapped.
-    address: u128,
-    mask: u128,
-}
-
-impl Network {
-    /// Whether an address, IPv4 mapped, lies in it.
-    pub fn contains(&self, address: &[u8; 16]) -> bool {
-        u128::from_be_bytes(*address) & self.mask == self.address
-    }
-}
-
-impl std::str::FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Network, String> {
-        let wrong = || format!("{text:?} is not an address or network: give 10.0.0.0/8, 2001:db8::/32 or 127.0.0.1");
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length.parse::<u32>().map_err(|_| wrong())?)),
-            None => (text, None),
-        };
-        let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
-        let (bits, least) = match address {
-            std::net::IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96),
-            std::net::IpAddr::V6(v6) => (v6.to_bits(), 0),
-        };
-        let length = length.map_or(128, |length| length + least);
-        if length > 128 {
-            return Err(wrong());
-        }
-        let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
-        Ok(Network { address: bits & mask, mask })
-    }
 }
 
 /// A relay's configuration. Each field is an option of `ringback relay`.
@@ -66,6 +29,10 @@ pub struct Config {
     pub certificates: Option<Certificates>,
     /// Whether clients that use TLS are served by gateways that do not and are not on this machine.
     pub allow_plain_gateways: bool,
+    /// Who may register gateways, and who may call them. Without, gateways register from this machine only.
+    pub rules: Option<Arc<Rules>>,
+    /// Without rules: whether gateways register from anywhere.
+    pub allow_any_gateway: bool,
     /// Maximum TLS handshakes in progress, over all shards; 0 for no limit.
     pub max_handshakes: u32,
     /// One shard is pinned to each of these CPUs.
@@ -174,6 +141,8 @@ impl Default for Config {
             listen_tls: Vec::new(),
             certificates: None,
             allow_plain_gateways: false,
+            rules: None,
+            allow_any_gateway: false,
             max_handshakes: 4096,
             cores: vec![0],
             buffer_size: 16 << 10,
@@ -412,36 +381,4 @@ fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
     let covers = |one: &SocketAddr, other: &SocketAddr| all(one) && (one.is_ipv6() || other.is_ipv4());
     let same_port = one.port() == other.port() && one.port() != 0;
     same_port && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::{IpAddr, Ipv6Addr};
-
-    fn octets(address: &str) -> [u8; 16] {
-        match address.parse().unwrap() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
-        }
-    }
-
-    /// Networks contain their addresses and no others, IPv4 and IPv6 alike; what is none is named.
-    #[test]
-    fn networks_contain_their_addresses() {
-        for (network, inside, outside) in [
-            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
-            ("127.0.0.1", "127.0.0.1", "127.0.0.2"),
-            ("0.0.0.0/0", "8.8.8.8", "::1"),
-            ("2001:db8::/32", "2001:db8:1::1", "2001:db9::1"),
-            ("::/0", "8.8.8.8", ""),
-        ] {
-            let network: Network = network.parse().unwrap();
-            assert!(network.contains(&octets(inside)), "{network:?} {inside}");
-            assert!(outside.is_empty() || !network.contains(&octets(outside)), "{network:?} {outside}");
-        }
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "x/8", "10.0.0.1/-1"] {
-            assert!(bad.parse::<Network>().is_err_and(|error| error.contains(bad)), "{bad}");
-        }
-    }
 }

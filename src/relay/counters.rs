@@ -27,6 +27,10 @@ pub struct Counters {
     pub registered: Counter,
     /// Registrations with a key, for which this relay does not ask.
     pub keys_unchecked: Counter,
+    /// Connections reset because wrong keys came too fast from their source.
+    pub over_guesses: Counter,
+    /// Gateways that were told to go because the rules, or their keys, have changed.
+    pub revoked: Counter,
     /// Requests given to a gateway.
     pub requests: Counter,
     /// Requests sent again because their gateway went away without a response.
@@ -82,6 +86,8 @@ impl Default for Counters {
             accepted: Counter::default(),
             registered: Counter::default(),
             keys_unchecked: Counter::default(),
+            over_guesses: Counter::default(),
+            revoked: Counter::default(),
             requests: Counter::default(),
             retried: Counter::default(),
             handed_over: Counter::default(),

@@ -1,7 +1,11 @@
 //! Messages between shards, and from the control thread to shards.
-use super::directory::ShardSet;
+use super::{access::Rules, directory::ShardSet};
 use crate::transport::{Session, Transport};
-use std::{mem::ManuallyDrop, net::IpAddr, sync::mpsc::Sender};
+use std::{
+    mem::ManuallyDrop,
+    net::IpAddr,
+    sync::{Arc, mpsc::Sender},
+};
 
 /// A client on its way to a shard that has gateways of its domain.
 #[derive(Debug)]
@@ -95,6 +99,8 @@ pub enum Message {
     Drain,
     /// End now.
     Stop,
+    /// These rules count from now on, and for the gateways that have registered before, too.
+    Rules(Arc<Rules>),
     /// Report what you hold.
     Report(Sender<Snapshot>),
 }

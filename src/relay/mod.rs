@@ -9,9 +9,10 @@
 //! - [`exchange`], [`client`], [`gateway`]: steps of one connection or one exchange. They see the connections at hand
 //!   and return an outcome; they cannot free, park or hand off anything.
 //! - [`conn`]: a connection's slot, its inbox of received bytes, and what is armed for it.
-//! - [`admission`], [`ending`], [`routing`], [`directory`], [`park`], [`ready`], [`timers`], [`memory`]: each the owner
+//! - [`access`], [`admission`], [`ending`], [`routing`], [`directory`], [`park`], [`ready`], [`timers`], [`memory`]: each the owner
 //!   of one thing.
 
+pub mod access;
 pub mod admission;
 mod aliases;
 mod arena;
@@ -20,6 +21,7 @@ mod client;
 pub mod config;
 pub mod conn;
 pub mod counters;
+pub mod denials;
 mod desk;
 pub mod directory;
 mod ending;
@@ -29,6 +31,7 @@ mod hand_off;
 mod memory;
 pub mod message;
 mod names;
+pub mod network;
 mod pairing;
 pub mod park;
 mod ready;

@@ -1,5 +1,6 @@
 //! Pairing: clients and gateways of a domain find each other, on one shard or across shards.
 use super::{
+    access::Asked,
     client,
     conn::{Client, Flags, NONE, Role},
     directory::members,
@@ -70,9 +71,59 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             return self.is_well(slot, &head, at, budget);
         }
         let name = self.name_in(slot, &request);
+        let request = match self.permit(slot, request, &name) {
+            Ok(request) => request,
+            Err(refusal) => {
+                let keyless = refusal == Refusal::CallUnauthorized && head.credentials.is_none();
+                let guessed = refusal == Refusal::CallUnauthorized && !keyless;
+                // Whoever has no key yet is told that one is needed, and that is all.
+                return match keyless || self.keep_out(slot, name.as_bytes(), refusal, guessed) {
+                    true => self.decline(slot, &head, at, refusal, budget),
+                    false => {}
+                };
+            }
+        };
         if !self.ask_resting(slot, &request, &name, budget) {
             self.place(slot, &request, &name, Refusal::NoGateway, budget);
         }
+    }
+
+    /// Whether the rules let a request to a domain pass. If that took its `Authorization`, its gateway does not get it.
+    fn permit(&self, slot: u32, request: Request, name: &Name) -> Result<Request, Refusal> {
+        let Some(rules) = &self.rules else { return Ok(request) };
+        let bytes = self.head_of(slot, request.at).unwrap_or_default();
+        let head = &request.head;
+        let behind = usize::from(request.named.strip.end.max(head.path.start));
+        let asked = Asked {
+            source: &self.conns[slot].address,
+            method: head.method_in(bytes),
+            path: &bytes[behind..usize::from(head.path.end).max(behind)],
+            credentials: head.credentials.map(|credentials| credentials.of(bytes)),
+        };
+        let took_key = rules.call(name.as_bytes(), &asked)?;
+        Ok(Request { key_used: took_key && !head.relay_credentials, ..request })
+    }
+
+    /// Notes that the rules keep somebody out. Whether they may be told: those that guess keys too fast are reset instead.
+    pub fn keep_out(&mut self, slot: u32, domain: &[u8], refusal: Refusal, guessed: bool) -> bool {
+        let conn = &self.conns[slot];
+        self.shared.denials.note(conn.ip(), domain, refusal);
+        if !guessed || self.shared.admission.answers_guess(&conn.address, self.tick) {
+            return true;
+        }
+        self.counters.over_guesses.bump();
+        self.conns[slot].flags.insert(Flags::RESET);
+        if let Some(id) = self.conns[slot].exchange.some() {
+            self.end_exchange(id);
+        }
+        self.close(slot);
+        false
+    }
+
+    /// Whether a connection is from this machine, and does not carry others'.
+    pub fn is_local(&self, slot: u32) -> bool {
+        let conn = &self.conns[slot];
+        conn.ip().is_loopback() && !conn.is(Flags::TRUSTED)
     }
 
     /// The name of a request's domain.
@@ -82,7 +133,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     /// The bytes of a client's head, with whatever lies behind it there.
-    fn head_of(&self, slot: u32, at: At) -> Option<&[u8]> {
+    pub fn head_of(&self, slot: u32, at: At) -> Option<&[u8]> {
         let conn = &self.conns[slot];
         match at {
             At::Kept => conn.exchange.some().map(|id| &*self.exchanges[id].head),
@@ -401,7 +452,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// its body since may not be.
     pub fn request_again(&mut self, slot: u32, budget: &mut Budget) -> Result<Request, Refusal> {
         let head = self.kept_head(self.conns[slot].exchange);
-        self.examine(slot, head, At::Kept, budget)
+        let request = self.examine(slot, head, At::Kept, budget)?;
+        let name = self.name_in(slot, &request);
+        self.permit(slot, request, &name)
     }
 
     /// Names a request's domain, by path or by a host below one of the relay's own; or else, where gateways have

@@ -1,5 +1,6 @@
 //! Registrations: a connection joins a domain as one of its gateways.
 use super::{
+    access::KeyId,
     claim::Names,
     conn::{Client, Flags, Gateway, Role},
     exchange::request::{At, bytes},
@@ -30,6 +31,16 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let names = match self.admit(slot, head, at, &registration, budget) {
             Ok(names) => names,
             Err(refusal) => return self.refuse_gateway(slot, registration.dialect, refusal, budget),
+        };
+        let key = match self.permit_gateway(slot, head, at, &names) {
+            Ok(key) => key,
+            Err(refusal) => {
+                let guessed = refusal == Refusal::Unauthorized && head.credentials.is_some();
+                return match self.keep_out(slot, names.first.as_bytes(), refusal, guessed) {
+                    true => self.refuse_gateway(slot, registration.dialect, refusal, budget),
+                    false => {}
+                };
+            }
         };
         if !self.shared.admission.registers(self.tick) {
             self.counters.over_registration_rate.bump();
@@ -65,7 +76,9 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             Err(refusal) => return self.answer(slot, refusal, false, false, budget),
         };
         self.counters.registered.bump();
-        self.welcome(slot, domain, &registration, budget);
+        self.registered.registers(slot, self.conns[slot].generation, key);
+        let unchecked = head.credentials.is_some() && key.is_none();
+        self.welcome(slot, domain, &registration, unchecked, budget);
         self.conns[slot].tries = rest;
     }
 
@@ -85,7 +98,21 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         u8::try_from(body).ok()
     }
 
-    fn welcome(&mut self, slot: u32, domain: u32, registration: &Registration, budget: &mut Budget) {
+    /// Whether the sender of a registration may register these names; with which key, if it takes one.
+    fn permit_gateway(&self, slot: u32, head: &RequestHead, at: At, names: &Names) -> Result<Option<KeyId>, Refusal> {
+        let local = self.is_local(slot);
+        match &self.rules {
+            Some(rules) => {
+                let bytes = self.head_of(slot, at).unwrap_or_default();
+                rules.listen(names.all(), local, head.credentials.map(|credentials| credentials.of(bytes)))
+            }
+            None if local || self.config.allow_any_gateway => Ok(None),
+            None => Err(Refusal::GatewaysClosed),
+        }
+    }
+
+    /// Makes the sender of a registration a gateway of its domain; `unchecked` if it has sent a key that was not needed.
+    fn welcome(&mut self, slot: u32, domain: u32, registration: &Registration, unchecked: bool, budget: &mut Budget) {
         let dialect = registration.dialect;
         self.join(slot, domain);
         let conn = &mut self.conns[slot];
@@ -97,13 +124,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         // From here on it is a gateway, whatever happens.
         conn.role = Role::Gateway(dialect, Gateway::Joined);
         let traits = dialect.traits();
-        let welcome = match registration.authorization {
-            // There are no keys here.
-            Some(_) => {
+        let welcome = match unchecked {
+            true => {
                 self.counters.keys_unchecked.bump();
                 traits.welcome_unchecked
             }
-            None => traits.welcome,
+            false => traits.welcome,
         };
         if !self.say(slot, welcome, budget) {
             return self.close(slot);
@@ -155,7 +181,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     }
 
     fn refuse_gateway(&mut self, slot: u32, dialect: Dialect, refusal: Refusal, budget: &mut Budget) {
-        if dialect == Dialect::Classic && refusal == Refusal::ReservedDomain {
+        if dialect == Dialect::Classic && refusal.status() == 401 {
             self.counters.refused(refusal).bump();
             self.drop_rest(slot);
             self.say(slot, UNAUTHORIZED_401, budget);

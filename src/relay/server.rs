@@ -1,7 +1,9 @@
 //! A relay's threads: starting, asking and stopping them.
 use super::{
+    access::Rules,
     config::{Config, Invalid},
     counters::Counters,
+    denials::Denial,
     message::{Message, Snapshot},
     shard::{Shard, Shared},
     timers,
@@ -194,6 +196,16 @@ impl Relay {
             Some(acceptor) => acceptor.reload(),
             None => Ok(()),
         }
+    }
+
+    /// These rules count from now on. Gateways that may not serve by them are closed, those with a client behind it.
+    pub fn set_rules(&self, rules: &Arc<Rules>) {
+        self.tell_all(|| Message::Rules(Arc::clone(rules)));
+    }
+
+    /// Who was kept out since this was last asked: those that are remembered, and how many there were besides.
+    pub fn take_denials(&self) -> (Vec<Denial>, u64) {
+        self.shared.denials.take()
     }
 
     /// Stops accepting, closes parked gateways, and lets exchanges in progress finish.

@@ -1,5 +1,5 @@
 //! What all shards of a relay share.
-use super::{admission::Admission, config::Config, directory::Directory, ending::Ending};
+use super::{admission::Admission, config::Config, denials::Denials, directory::Directory, ending::Ending};
 use crate::transport::Acceptor;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -9,6 +9,8 @@ pub struct Shared {
     pub directory: Directory,
     /// How many connections there are, and which may come.
     pub admission: Admission,
+    /// Who was kept out lately.
+    pub denials: Denials,
     /// How many have come how far with ending.
     pub ending: Ending,
     /// Set once a gateway has registered a whole host as its origin: only then are hosts looked up.
@@ -24,6 +26,7 @@ impl Shared {
         Shared {
             directory: Directory::new(shards),
             admission: Admission::new(config, tick),
+            denials: Denials::default(),
             ending: Ending::new(shards),
             origins: AtomicBool::new(false),
             acceptor: None,

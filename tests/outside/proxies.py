@@ -199,7 +199,7 @@ def test():
     if not there:
         raise Skip("neither haproxy nor nginx nor caddy is installed")
     certificate_files = certificate()
-    relay = Relay("--trusted-proxies", "127.0.0.1")
+    relay = Relay("--trusted-proxies", "127.0.0.1", "--allow-any-gateway")
     device = Device()
     relay.gateway("device", device.address, "--strip-prefix")
     for proxy in there:

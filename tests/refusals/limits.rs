@@ -93,7 +93,7 @@ fn proxy_headers() {
 }
 
 /// A client whose source is this address of the loopback network.
-fn from(server: &Server, host: u8) -> Peer {
+pub fn from(server: &Server, host: u8) -> Peer {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, host)), 0);
     socket.bind(&source.into()).expect("every 127.x.x.x is ours");

@@ -136,6 +136,7 @@ fn config(random: &mut Random, waits: &mut Random, tuning: &Tuning, kind: &Kind)
         splice_min: random.pick(&[1000, 8 << 10, 64 << 10]),
         turn_bytes: TURN_BYTES,
         held_buffers: random.between(1, 4),
+        allow_any_gateway: true,
         ..Config::default()
     };
     if !kind.limited {

@@ -32,6 +32,8 @@ pub fn config() -> Config {
         pipes: 16,
         linger: Duration::from_millis(500),
         start_grace: Duration::ZERO,
+        // Some peers come as from elsewhere.
+        allow_any_gateway: true,
         // As long as for a busy one.
         absent_wait: Duration::ZERO,
         ..Config::default()

@@ -4,8 +4,10 @@ use crate::http::{Dialect, Parts, Refusal, domain};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
-const CLASSIC: Gateway = Gateway { dialect: Dialect::Classic, strip_prefix: false, announce: false };
-const PTTH: Gateway = Gateway { dialect: Dialect::Ptth, strip_prefix: false, announce: false };
+const CLASSIC: Gateway =
+    Gateway { dialect: Dialect::Classic, strip_prefix: false, announce: false, hide_authorization: false };
+const PTTH: Gateway =
+    Gateway { dialect: Dialect::Ptth, strip_prefix: false, announce: false, hide_authorization: false };
 
 /// What a gateway gets of a head from a client at 192.0.2.7.
 fn sent(head: &str, gateway: &Gateway, trusted: bool) -> String {

@@ -200,7 +200,7 @@ fn forwarded(bytes: &[u8], head: &RequestHead, named: &Named) -> Result<(), Test
         (Dialect::Ptth, false, true),
     ] {
         let added = Added::new([127, 0, 0, 1].into(), trusted, false);
-        let gateway = Gateway { dialect, strip_prefix, announce: false };
+        let gateway = Gateway { dialect, strip_prefix, announce: false, hide_authorization: false };
         let mut parts = Parts::new();
         forward::request(bytes, head, named, &gateway, &added, &mut parts);
         let mut sent = Vec::new();

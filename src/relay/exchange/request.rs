@@ -28,6 +28,8 @@ pub struct Request {
     pub head: RequestHead,
     pub named: Named,
     pub at: At,
+    /// Its `Authorization` was a key for the relay, and goes no further.
+    pub key_used: bool,
     /// The body's framing, behind the first bytes of the body.
     pub body: Body,
     /// What to pass and drop of those first bytes.
@@ -75,7 +77,7 @@ pub fn examine<C: Calls>(
     head.body.clone().take(behind)?;
     let mut body = head.body;
     let first = body.next(behind)?;
-    Ok(Request { head, named, at, body, first })
+    Ok(Request { head, named, at, key_used: false, body, first })
 }
 
 /// Sends a request's head to a gateway, with the beginning of its body. False, without effect, if the gateway's
@@ -90,7 +92,8 @@ pub fn begin<C: Calls>(
 ) -> bool {
     let Some(dialect) = gateway.dialect() else { return false };
     debug_assert!(x.up.out.is_empty());
-    let to = Gateway { dialect, strip_prefix: gateway.is(Flags::STRIP), announce };
+    let hide_authorization = request.key_used;
+    let to = Gateway { dialect, strip_prefix: gateway.is(Flags::STRIP), announce, hide_authorization };
     let added = Added::new(client.ip(), client.is(Flags::TRUSTED), client.transport().is_secure());
     let head_len = usize::from(request.head.len);
     let bytes = request.bytes(x, client, desk);

@@ -8,6 +8,7 @@ mod accepting;
 mod drain;
 mod outcomes;
 mod overdue;
+mod review;
 mod steps;
 mod turn;
 
@@ -47,6 +48,8 @@ pub struct Shard<E: Engine> {
     tunnels_until: Option<u32>,
     /// The first slot that a drain or a stop has not visited yet.
     ending_at: Option<u32>,
+    /// The first slot that a review by new rules has not visited yet.
+    reviewing_at: Option<u32>,
     /// Nobody is admitted any more, and the other shards know.
     closed: bool,
     next_sweep: u32,
@@ -74,6 +77,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             told_to_end: None,
             tunnels_until: None,
             ending_at: None,
+            reviewing_at: None,
             closed: false,
             next_sweep: after(tick, SWEEP_TICKS),
         }

@@ -68,6 +68,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
         tables.rouse(gateway);
         let traits = dialect.traits();
         let After { keep_client, keep_gateway, unsure } = next;
+        let keep_gateway = keep_gateway && !tables.registered.is_revoked(gateway, tables.conns[gateway].generation);
         let wanted = tables.park.has_waiting(tables.conns[gateway].domain);
         if traits.rests && keep_gateway && keep_client && !unsure && !wanted {
             self.rest(client, id);

@@ -46,6 +46,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             self.run_timers();
         }
         self.go_on_ending();
+        self.go_on_reviewing();
         self.feed_line();
         if self.tables.is_ending() && !self.closed {
             // Not before: an accept may have stood behind the news of the end.
@@ -74,7 +75,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
 
     fn wait_for(&self, next: Option<u32>) -> Option<Millis> {
         let tables = &self.tables;
-        if !tables.ready.is_empty() || !tables.dissolved.is_empty() || self.ending_at.is_some() {
+        if !tables.ready.is_empty() || !tables.dissolved.is_empty() || self.ending_at.or(self.reviewing_at).is_some() {
             return Some(0);
         }
         Some(begins(next?, tables.tick, tables.engine.now()))
@@ -190,6 +191,7 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             // What came before it in the same turn is dealt with first.
             Message::Drain => self.told_to_end = Some(self.told_to_end.unwrap_or(End::Draining(0))),
             Message::Stop => self.told_to_end = Some(End::Stopping),
+            Message::Rules(rules) => self.review(rules),
             Message::Report(to) => {
                 let _ = to.send(self.snapshot());
             }

@@ -9,6 +9,7 @@ mod invariants;
 mod roster;
 
 use super::{
+    access::{Registered, Rules},
     config::Config,
     conn::{Client, Conn, Conns, Flags, Gateway, Inboxes, Role},
     counters::Counters,
@@ -45,6 +46,10 @@ pub struct Tables<E: Engine> {
     pub times: Times,
     pub number: usize,
     pub shared: Arc<Shared>,
+    /// The rules that count now.
+    pub rules: Option<Arc<Rules>>,
+    /// With which keys gateways have registered.
+    pub registered: Registered,
     pub counters: Arc<Counters>,
     pub conns: Conns,
     pub exchanges: Exchanges,
@@ -92,6 +97,8 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             sessions: Sessions::new(shared.acceptor().cloned()),
             wheel: Wheel::new(tick),
             engine,
+            rules: config.rules.clone(),
+            registered: Registered::default(),
             config,
             number,
             shared,
