@@ -54,9 +54,12 @@ pub struct Args {
     /// Maximum connections open at the relay: that many clients are served at the same time
     #[arg(long, alias = "connections-max", value_name = "M", default_value_t = 64)]
     pub max_connections: usize,
-    /// Key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    /// Key for the domain; better given by --key-file, or in the environment as RINGBACK_KEY: `ps` does not show it there
     #[arg(long)]
     pub key: Option<String>,
+    /// File with the key for the domain
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub key_file: Option<PathBuf>,
     /// Have the relay strip /<NAME> from the paths that the target sees; redirects and cookies of the target get it again,
     /// with the ptth protocol
     #[arg(long)]
@@ -118,7 +121,7 @@ impl Args {
         }
         let secure = self.relay.secure || self.target.iter().any(|target| target.to.secure);
         let trust = trusted(secure, self.ca, self.insecure)?;
-        let (key, proxies) = (key(self.key), way(self.proxy, &self.relay)?);
+        let (key, proxies) = (key(self.key, self.key_file)?, way(self.proxy, &self.relay)?);
         let config = |domain: String| {
             // A target of the domain's own goes before one that is for all domains.
             let own = |path: &str| self.target.iter().any(|to| is(&to.name, &domain) && to.path == path);
@@ -230,9 +233,17 @@ pub(super) fn trusted(secure: bool, ca: Vec<PathBuf>, insecure: bool) -> Result<
     trust.establish().map(Some).map_err(|error| error.to_string())
 }
 
-/// The key from the command line, else from the environment.
-pub(super) fn key(given: Option<String>) -> Option<String> {
-    given.or_else(|| std::env::var("RINGBACK_KEY").ok().filter(|key| !key.is_empty()))
+/// The key from the command line or a file, else from the environment.
+pub(super) fn key(given: Option<String>, file: Option<PathBuf>) -> Result<Option<String>, String> {
+    if let Some(file) = file {
+        let bad =
+            |error: &dyn std::fmt::Display| format!("cannot read a key from {} of --key-file: {error}", file.display());
+        let text = std::fs::read_to_string(&file).map_err(|error| bad(&error))?;
+        // As `ringback key new` without --keys writes it: the table of the key is for the relay.
+        let key = text.lines().next().map(str::trim).filter(|key| !key.is_empty());
+        return key.map(|key| Some(key.to_owned())).ok_or_else(|| bad(&"its first line is empty"));
+    }
+    Ok(given.or_else(|| std::env::var("RINGBACK_KEY").ok().filter(|key| !key.is_empty())))
 }
 
 /// One thread: a gateway waits for the network most of the time.

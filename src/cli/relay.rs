@@ -496,7 +496,7 @@ fn watch(relay: &Relay, most: usize, keys: Option<&Mutex<Keys>>, ends: &mpsc::Re
             told = true;
             console::say(
                 "ringback: a gateway has sent a key, but this relay asks for none: whoever reaches it can register any \
-                 domain; keep others away with --listen-gateways and a firewall\n",
+                 domain; give it --keys\n",
             );
         }
     }

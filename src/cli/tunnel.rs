@@ -42,9 +42,12 @@ pub struct Args {
     /// Tunnel standard input and output
     #[arg(long)]
     pub stdio: bool,
-    /// Key for the domain; better given in the environment as RINGBACK_KEY, where `ps` does not show it
+    /// Key for the domain; better given by --key-file, or in the environment as RINGBACK_KEY: `ps` does not show it there
     #[arg(long)]
     pub key: Option<String>,
+    /// File with the key for the domain
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    pub key_file: Option<PathBuf>,
     /// Maximum time to connect to the relay
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub connect_timeout: Duration,
@@ -72,10 +75,14 @@ pub fn run(args: Args) -> ExitCode {
         Ok(trust) => trust,
         Err(error) => return failed(&error),
     };
+    let key = match key(args.key, args.key_file) {
+        Ok(key) => key,
+        Err(error) => return failed(&error),
+    };
     let config = tunnel::Config {
         proxies,
         trust,
-        key: key(args.key),
+        key,
         connect_timeout: args.connect_timeout,
         response_timeout: args.response_timeout,
         idle_timeout: args.idle_timeout,

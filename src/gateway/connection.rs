@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             let lived = place.registered.map_or(Duration::ZERO, |at| at.elapsed());
             let end = match trouble {
                 Trouble::Answer(Answer::TooMany(after, _)) => End::TooMany(after),
-                Trouble::Answer(Answer::Unauthorized) => End::Unauthorized,
+                Trouble::Answer(Answer::Unauthorized(_)) => End::Unauthorized,
                 _ => End::Lost(lived),
             };
             log(&trouble, place.leave(end), shared.pool().is_connected());
@@ -53,7 +53,7 @@ fn log(trouble: &Trouble, wait: Option<Duration>, connected: bool) {
         return;
     };
     match trouble {
-        Trouble::Answer(Answer::Unauthorized) => {
+        Trouble::Answer(Answer::Unauthorized(_)) => {
             tracing::warn!("{trouble}; asking again in {wait}")
         }
         _ if connected => tracing::debug!("lost a connection, backing off for {wait}: {trouble}"),
@@ -154,7 +154,7 @@ async fn register<'s>(place: &mut Place<'s>, relay: &Authority) -> Result<Sessio
             Answer::Accepted { key_unchecked } => {
                 if key_unchecked && !place.shared.told_unchecked.swap(true, Relaxed) {
                     tracing::warn!(
-                        "the relay asks for no keys: whoever reaches it can register {}, too, whatever --key says",
+                        "the relay asks for no key here: whoever reaches it can register {}, too",
                         config.domain
                     );
                 }
@@ -200,9 +200,20 @@ impl fmt::Display for Trouble {
             }
             Trouble::Lost(error) => write!(f, "the connection to the relay broke: {error}"),
             Trouble::Answer(Answer::Unexpected(what)) => f.write_str(what),
-            Trouble::Answer(Answer::Unauthorized) => {
-                f.write_str("the relay refuses the key (401): give the one that belongs to the relay domain with --key")
-            }
+            Trouble::Answer(Answer::Unauthorized(reason)) => f.write_str(match reason.as_deref() {
+                Some("gateways-closed") => {
+                    "the relay has no keys and lets only gateways on its own machine register (401, gateways-closed): start \
+                     it with --keys, or with --allow-any-gateway"
+                }
+                Some("key-expired") => "the relay says that the key has expired (401, key-expired)",
+                Some("key-for-others") => {
+                    "the relay knows the key, but not for this relay domain or not for listening (403, key-for-others)"
+                }
+                Some("reserved-domain") => {
+                    "the relay lets nobody register this relay domain (401, reserved-domain): choose another one"
+                }
+                _ => "the relay refuses the key (401): give the one that belongs to the relay domain with --key-file",
+            }),
             Trouble::Answer(Answer::TooMany(_, reason)) => {
                 write!(f, "the relay has too many connections of this domain, or too fast (429, {reason})")
             }

@@ -62,8 +62,8 @@ pub(super) enum Answer {
     AskAgain,
     /// 307: another node has the domain.
     Moved(Authority),
-    /// 401.
-    Unauthorized,
+    /// 401 or 403, with the reason, if the relay has given one.
+    Unauthorized(Option<String>),
     /// 429, with the wait it asks for, and the reason.
     TooMany(Duration, String),
     /// Anything else; says what.
@@ -95,7 +95,7 @@ pub(super) fn answer(bytes: &[u8], head: Result<ResponseHead, NotAResponse>, dia
             Some(Err(error)) => Answer::Unexpected(format!("cannot follow the relay's redirect: {error}")),
             None => Answer::Unexpected("the relay redirects without a Location".to_owned()),
         },
-        (401, _) => Answer::Unauthorized,
+        (401 | 403, _) => Answer::Unauthorized(field("X-Relay-Error").map(str::to_owned)),
         (429, _) => {
             let seconds = field("Retry-After").and_then(|value| value.parse().ok());
             let reason = field("X-Relay-Error").unwrap_or("no reason given").to_owned();
@@ -142,7 +142,7 @@ mod tests {
             let registration = head.registration.unwrap();
             assert_eq!((registration.dialect, registration.strip_prefix), (dialect, true));
             assert!(registration.http11_offered);
-            assert_eq!(registration.authorization.unwrap().of(&bytes), b"Bearer s3cret");
+            assert_eq!(head.credentials.unwrap().of(&bytes), b"Bearer s3cret");
             assert_eq!(usize::from(head.len), bytes.len());
         }
     }
@@ -165,7 +165,9 @@ mod tests {
         assert_eq!(read(&taken[..56], Dialect::Classic), None);
         let moved = "HTTP/1.1 307 \r\nLocation: http://10.0.0.2:8081/my-domain\r\n\r\n";
         assert_eq!(classic(moved), Answer::Moved(node));
-        assert_eq!(classic("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n"), Answer::Unauthorized);
+        assert_eq!(classic("HTTP/1.1 401 \r\nWWW-Authenticate: Bearer\r\n\r\n"), Answer::Unauthorized(None));
+        let other = classic("HTTP/1.1 403 Forbidden\r\nX-Relay-Error: key-for-others\r\n\r\n");
+        assert_eq!(other, Answer::Unauthorized(Some("key-for-others".to_owned())));
         let later = "HTTP/1.1 429 \r\nRetry-After: 7\r\nX-Relay-Error: because\r\n\r\n";
         assert_eq!(classic(later), Answer::TooMany(Duration::from_secs(7), "because".to_owned()));
         let bare = Answer::TooMany(RETRY_AFTER_DEFAULT, "no reason given".to_owned());

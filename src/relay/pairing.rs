@@ -77,10 +77,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
                 let keyless = refusal == Refusal::CallUnauthorized && head.credentials.is_none();
                 let guessed = refusal == Refusal::CallUnauthorized && !keyless;
                 // Whoever has no key yet is told that one is needed, and that is all.
-                return match keyless || self.keep_out(slot, name.as_bytes(), refusal, guessed) {
-                    true => self.decline(slot, &head, at, refusal, budget),
-                    false => {}
-                };
+                if keyless || self.keep_out(slot, name.as_bytes(), refusal, guessed) {
+                    self.decline(slot, &head, at, refusal, budget);
+                }
+                return;
             }
         };
         if !self.ask_resting(slot, &request, &name, budget) {

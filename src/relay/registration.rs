@@ -36,10 +36,10 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             Ok(key) => key,
             Err(refusal) => {
                 let guessed = refusal == Refusal::Unauthorized && head.credentials.is_some();
-                return match self.keep_out(slot, names.first.as_bytes(), refusal, guessed) {
-                    true => self.refuse_gateway(slot, registration.dialect, refusal, budget),
-                    false => {}
-                };
+                if self.keep_out(slot, names.first.as_bytes(), refusal, guessed) {
+                    self.refuse_gateway(slot, registration.dialect, refusal, budget);
+                }
+                return;
             }
         };
         if !self.shared.admission.registers(self.tick) {

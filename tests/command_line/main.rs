@@ -2,6 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod keys;
 mod starting;
 mod stopping;
 mod streams;

@@ -190,7 +190,7 @@ fn a_key_that_nobody_asks_for_is_told() {
     let relay = Process::relay(&[]);
     let mut child = gateway(&relay, &target(), &["--key", "s3cret", "--connections", "8"]).spawn().unwrap();
     let mut complaints = child.stderr.take().unwrap();
-    lines_until(&mut complaints, "the relay asks for no keys");
+    lines_until(&mut complaints, "the relay asks for no key here");
     relay.await_complaint("this relay asks for none");
     is_served(&relay, "/dev/");
     signal(&child, Signal::USR1);

@@ -31,7 +31,7 @@ class Relay:
         self.world, self.reader = world, None
         self.log = (world.disk or world.folder) / f"relay-{count}.log"
         command = [party.ringback, "relay", "--listen", world.address, "--cores", min(2, os.cpu_count()),
-                   *party.relay_options, *more]
+                   "--allow-any-gateway", *party.relay_options, *more]
         if nofile:
             command = ["prlimit", f"--nofile={nofile}", *command]
         with self.log.open("wb") as log:

@@ -58,6 +58,26 @@ fn written(address: IpAddr) -> String {
         .to_owned()
 }
 
+/// What is the relay's own does not go on, however many lines of it there are, and all else does.
+#[test]
+fn the_relays_own_credentials_stay_here() {
+    for count in [0, 1, 2, 13, 32] {
+        for (gateway, hide_authorization) in [(CLASSIC, false), (CLASSIC, true), (PTTH, false), (PTTH, true)] {
+            let gateway = Gateway { hide_authorization, ..gateway };
+            let lines = |relays: &str, own: &str| -> String {
+                (0..count).map(|n| format!("{relays}{own}X-{n}: y\r\n")).collect()
+            };
+            let own = "AUTHORIZATION: Basic x\r\n";
+            let start = "GET /dev/a HTTP/1.1\r\nHost: relay\r\n";
+            let head = format!("{start}{}\r\n", lines("x-relay-Authorization: Bearer x\r\n", own));
+            let kept = lines("", if hide_authorization { "" } else { own });
+            let sent = sent(&head, &gateway, false);
+            assert!(sent.starts_with(&(start.to_owned() + &kept)), "{sent}");
+            assert!(!sent[start.len() + kept.len()..].to_ascii_lowercase().contains("authorization"), "{sent}");
+        }
+    }
+}
+
 /// A classic gateway gets every byte but the empty lines in front, behind the announcement if there is to be one.
 #[test]
 fn classic_gateways_get_the_head_as_it_is() {

@@ -50,7 +50,7 @@ fn details_of_sloppy_registrations() {
     let registration = head.registration.unwrap();
     assert_eq!(usize::from(head.len) + 5, bytes.len());
     assert_eq!((registration.body, head.body, head.version), (5, Body::Length(5), Version::Http11));
-    assert_eq!(registration.authorization.map(|span| span.of(bytes.as_bytes())), Some(&b"Bearer k3y"[..]));
+    assert_eq!(head.credentials.map(|span| span.of(bytes.as_bytes())), Some(&b"Bearer k3y"[..]));
     assert!(registration.strip_prefix && registration.http11_offered);
     let strict = get("Upgrade: PTTH/1.0\r\nContent-Length: 7\r\n");
     assert_eq!(parsed(&strict).registration.unwrap().body, 7, "also where nothing is sloppy");

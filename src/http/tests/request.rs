@@ -305,10 +305,14 @@ fn alpn_offers() {
 #[test]
 fn registration_details() {
     let bytes = get("Upgrade: PTTH/1.0\r\nAuthorization: Bearer k3y\r\nX-Relay-Strip-Prefix: 1\r\n");
-    let registration = parsed(&bytes).registration.unwrap();
-    assert_eq!(registration.authorization.map(|span| text(&bytes, span)), Some("Bearer k3y"));
+    let head = parsed(&bytes);
+    let registration = head.registration.unwrap();
+    assert_eq!(head.credentials.map(|span| text(&bytes, span)), Some("Bearer k3y"));
     assert!(registration.strip_prefix && registration.http11_offered);
-    let bare = parsed(&get("Upgrade: PTTH/1.0\r\n")).registration.unwrap();
-    assert_eq!((bare.authorization, bare.strip_prefix), (None, false));
+    let bare = parsed(&get("Upgrade: PTTH/1.0\r\n"));
+    assert_eq!((bare.credentials, bare.registration.unwrap().strip_prefix), (None, false));
+    let own = get("Authorization: x\r\nX-Relay-Authorization: y\r\nX-Relay-Authorization: z\r\n");
+    let head = parsed(&own);
+    assert_eq!((head.credentials.map(|span| text(&own, span)), head.relay_credentials), (Some("y"), true));
     assert!(parse(&get("Authorization: x\r\n")).unwrap().registration.is_none());
 }
