@@ -287,7 +287,8 @@ impl Rules {
     /// What the client is told.
     pub fn call(&self, name: &[u8], asked: &Asked<'_>) -> Result<bool, Refusal> {
         let rule = self.rule(name);
-        let any = |list: &[Box<[u8]>], is: &dyn Fn(&[u8]) -> bool| list.is_empty() || list.iter().any(|one| is(one));
+        let any =
+            |allowed: &[Box<[u8]>], is: &dyn Fn(&[u8]) -> bool| allowed.is_empty() || allowed.iter().any(|one| is(one));
         if !rule.sources.is_empty() && !rule.sources.iter().any(|network| network.contains(asked.source)) {
             return Err(Refusal::SourceForbidden);
         }

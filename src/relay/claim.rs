@@ -24,7 +24,7 @@ impl Names {
     }
 
     /// Each.
-    pub fn all(&self) -> impl Iterator<Item = &[u8]> + Clone {
+    pub fn each_name(&self) -> impl Iterator<Item = &[u8]> + Clone {
         std::iter::once(self.first.as_bytes()).chain(self.further.iter().map(|name| &*name.name))
     }
 

@@ -104,7 +104,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         match &self.rules {
             Some(rules) => {
                 let bytes = self.head_of(slot, at).unwrap_or_default();
-                rules.listen(names.all(), local, head.credentials.map(|credentials| credentials.of(bytes)))
+                rules.listen(names.each_name(), local, head.credentials.map(|credentials| credentials.of(bytes)))
             }
             None if local || self.config.allow_any_gateway => Ok(None),
             None => Err(Refusal::GatewaysClosed),

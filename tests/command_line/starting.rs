@@ -37,7 +37,7 @@ fn wrong_flags() {
     complains(&["relay", "--client-wait", "soon"], 2, &["--client-wait", "soon"]);
     complains(&["relay", "--buffer-size", "16Q"], 2, &["--buffer-size", "16Q"]);
     complains(&["relay", "--keys", "nowhere.toml"], 1, &["nowhere.toml", "--keys"]);
-    complains(&["relay", "--keys", "Cargo.toml"], 1, &["Cargo.toml", "--keys", "line 1"]);
+    complains(&["relay", "--keys", "Cargo.toml"], 1, &["Cargo.toml", "--keys", "line 8", "unknown field"]);
     complains(&["relay", "--keys", "a", "--allow-any-gateway"], 2, &["--keys", "--allow-any-gateway"]);
     complains(&["key", "new", "--domain", "a b"], 2, &["a b", "relay domain"]);
     complains(&["key", "new", "--domain", "a", "--expires", "soon"], 2, &["soon", "2027-06-30"]);
