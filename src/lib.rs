@@ -10,6 +10,7 @@
 //! - [`http`]: heads, framing, relay domains and canned responses, as pure functions of bytes.
 //! - [`io`]: the only door to the kernel and the only unsafe code: the traits `Engine` and `Calls`, their
 //!   io_uring back end, and the simulated one that the tests drive from a seed.
+//! - `pem`: what can be wrong with certificate files, in words.
 //! - `sync`: what threads share, by one name for the relay and for the models of its races.
 //! - [`transport`]: what carries a connection's bytes: plain TCP, or TLS.
 //! - [`relay`]: one shard per core: run queue, connections, exchanges, the park, the directory, admission, timers.
@@ -24,6 +25,8 @@ pub mod http;
 #[cfg(feature = "relay")]
 #[allow(unsafe_code)]
 pub mod io;
+#[cfg(any(feature = "relay", feature = "gateway"))]
+mod pem;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "relay")]

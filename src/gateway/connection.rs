@@ -56,6 +56,10 @@ fn log(trouble: &Trouble, wait: Option<Duration>, connected: bool) {
         Trouble::Answer(Answer::Unauthorized(_)) => {
             tracing::warn!("{trouble}; asking again in {wait}")
         }
+        // Not the network's fault, nor mended by waiting.
+        Trouble::Unreachable(_, error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!("{trouble}; trying again in {wait}");
+        }
         _ if connected => tracing::debug!("lost a connection, backing off for {wait}: {trouble}"),
         _ => tracing::info!("not connected, backing off for {wait}: {trouble}"),
     }

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::socket::has_read;
+use super::trust;
 
 /// A connection. Both of its directions may be in use at the same time, each by one task.
 #[derive(Debug)]
@@ -172,7 +173,7 @@ fn would_block(error: &io::Error) -> bool {
 fn process(connection: &mut ClientConnection, tcp: &TcpStream) -> io::Result<()> {
     connection.process_new_packets().map(|_| ()).map_err(|error| {
         let _it_fails_anyway = write_out(connection, tcp);
-        io::Error::new(io::ErrorKind::InvalidData, format!("TLS: {error}"))
+        io::Error::new(io::ErrorKind::InvalidData, trust::explain(&error))
     })
 }
 

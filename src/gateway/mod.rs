@@ -189,7 +189,7 @@ pub enum Error {
     )]
     Proxy(String),
     /// Certificates of those whom to trust.
-    #[error("cannot use {0} certificates of authorities: {1}; give a PEM file to --ca, or --insecure to try things")]
+    #[error("cannot trust {0}: {1}; give --ca a PEM file with certificates, or --insecure to try things")]
     Authorities(String, String),
     /// Not a host and a port.
     #[error("{0:?} is not a host and a port: write it as in localhost:8080, [::1]:8080 or https://device.example")]

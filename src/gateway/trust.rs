@@ -13,6 +13,7 @@ use rustls::{
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::Error;
+use crate::pem;
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,13 +39,19 @@ impl Trust {
             .expect("the provider has suites for both versions");
         let builder = match self {
             Trust::System => {
-                let system = |error: rustls::Error| Error::Authorities("the system's".to_owned(), error.to_string());
+                let system = |error: rustls::Error| {
+                    Error::Authorities("the system's certificates".to_owned(), error.to_string())
+                };
                 builder.with_platform_verifier().map_err(system)?
             }
             Trust::Only(files) => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Listed::of(files, provider)?))
+                let whom = Whom::listed(files, Arc::clone(&provider))?;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { provider, whom }))
             }
-            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+            Trust::Anybody => {
+                let whom = Whom::Anybody;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { provider, whom }))
+            }
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -60,10 +67,10 @@ fn read(files: &[PathBuf]) -> Result<(RootCertStore, Vec<CertificateDer<'static>
     let (mut roots, mut listed) = (RootCertStore::empty(), Vec::new());
     for file in files {
         let bad = |what: String| Error::Authorities(file.display().to_string(), what);
-        let found = CertificateDer::pem_file_iter(file).map_err(|error| bad(error.to_string()))?;
+        let found = CertificateDer::pem_file_iter(file).map_err(|error| bad(pem::fault(&error)))?;
         let before = listed.len();
         for certificate in found {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+            let certificate = certificate.map_err(|error| bad(pem::fault(&error)))?;
             roots.add(certificate.clone()).map_err(|error| bad(error.to_string()))?;
             listed.push(certificate);
         }
@@ -74,24 +81,32 @@ fn read(files: &[PathBuf]) -> Result<(RootCertStore, Vec<CertificateDer<'static>
     Ok((roots, listed))
 }
 
-/// Trusts what the given authorities have signed, and the given certificates themselves: `openssl req -x509` makes a
-/// server's certificate that is its own authority, which webpki takes for either, never for both.
+/// Checks certificates where the system is not asked.
 #[derive(Debug)]
-struct Listed {
-    authorities: Arc<WebPkiServerVerifier>,
-    listed: Vec<CertificateDer<'static>>,
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    whom: Whom,
 }
 
-impl Listed {
-    fn of(files: &[PathBuf], provider: Arc<CryptoProvider>) -> Result<Listed, Error> {
+#[derive(Debug)]
+enum Whom {
+    /// Whoever has the key of the certificate shown.
+    Anybody,
+    /// Those that the authorities have signed, and those listed themselves: `openssl req -x509` makes a server's
+    /// certificate that is its own authority, which webpki takes for either, never for both.
+    Listed(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>),
+}
+
+impl Whom {
+    fn listed(files: &[PathBuf], provider: Arc<CryptoProvider>) -> Result<Whom, Error> {
         let (roots, listed) = read(files)?;
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        let bad = |error: VerifierBuilderError| Error::Authorities("the given".to_owned(), error.to_string());
-        Ok(Listed { authorities: authorities.map_err(bad)?, listed })
+        let bad = |error: VerifierBuilderError| Error::Authorities("--ca".to_owned(), error.to_string());
+        Ok(Whom::Listed(authorities.map_err(bad)?, listed))
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -100,8 +115,9 @@ impl ServerCertVerifier for Listed {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if !self.listed.contains(end_entity) {
-            return self.authorities.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        let Whom::Listed(authorities, listed) = &self.whom else { return Ok(ServerCertVerified::assertion()) };
+        if !listed.contains(end_entity) {
+            return authorities.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         }
         let bad = |_| rustls::Error::InvalidCertificate(CertificateError::NotValidForName);
         let certificate = webpki::EndEntityCert::try_from(end_entity)
@@ -116,7 +132,7 @@ impl ServerCertVerifier for Listed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -125,49 +141,42 @@ impl ServerCertVerifier for Listed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.authorities.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
-/// Takes any certificate; that its holder has the key is still checked.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+/// What to tell the user of a connection that TLS has ended.
+pub(super) fn explain(error: &rustls::Error) -> String {
+    use CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return match error {
+            rustls::Error::InvalidMessage(_) => {
+                "what answers there does not speak TLS: is it a port for plain HTTP, to be reached by http://?"
+                    .to_owned()
+            }
+            other => format!("TLS: {other}"),
+        };
+    };
+    match bad {
+        // The latter is what an authority of the same name and with another key comes to.
+        Bad::UnknownIssuer | Bad::BadSignature => {
+            "its certificate is by an authority that is not trusted here: give that one's certificate, or its own, with --ca"
+        }
+        Bad::NotValidForName => "its certificate is for another host name than the one that it was reached by",
+        Bad::NotValidForNameContext { expected, presented } => {
+            return format!("its certificate is for {}, not for {}", presented.join(", "), expected.to_str());
+        }
+        Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired, or the clock of this machine is wrong",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "its certificate is not valid yet, or the clock of this machine is wrong"
+        }
+        Bad::Revoked => "its certificate has been revoked",
+        Bad::BadEncoding => "its certificate is malformed",
+        _ => return format!("its certificate cannot be trusted: {error}"),
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    .to_owned()
 }

@@ -1,5 +1,6 @@
 //! Certificates and keys of the relay, and what it agrees to speak with them.
 use super::records::{Broken, Records};
+use crate::pem;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -109,21 +110,27 @@ impl Acceptor {
 
 fn load(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, Unusable> {
     let Files { certificate, key } = files;
-    let bad = |error: rustls::pki_types::pem::Error| Unusable::Certificate(certificate.clone(), told(error));
+    let bad = |error: rustls::pki_types::pem::Error| Unusable::Certificate(certificate.clone(), pem::fault(&error));
     let chain: Vec<_> =
         CertificateDer::pem_file_iter(certificate).and_then(|found| found.collect::<Result<_, _>>()).map_err(bad)?;
     if chain.is_empty() {
         return Err(Unusable::Certificate(certificate.clone(), "it has none".to_owned()));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| Unusable::Key(key.clone(), told(error)))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| Unusable::Key(key.clone(), pem::fault(&error)))?;
     CertifiedKey::from_der(chain, private, provider)
-        .map_err(|error| Unusable::Pair(certificate.clone(), key.clone(), error.to_string()))
+        .map_err(|error| Unusable::Pair(certificate.clone(), key.clone(), unfit(&error)))
 }
 
-fn told(error: rustls::pki_types::pem::Error) -> String {
+/// Why a certificate and a key cannot be used together.
+fn unfit(error: &rustls::Error) -> String {
     match error {
-        rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-        rustls::pki_types::pem::Error::NoItemsFound => "it has none".to_owned(),
+        rustls::Error::InconsistentKeys(_) => {
+            "they do not belong together: give each certificate its own key".to_owned()
+        }
+        rustls::Error::General(_) => {
+            format!("{error}; give a key of ECDSA P-256 or P-384, Ed25519, or RSA with at least 2048 bits")
+        }
+        rustls::Error::InvalidCertificate(_) => "the certificate is malformed".to_owned(),
         other => other.to_string(),
     }
 }
@@ -250,6 +257,27 @@ mod tests {
             let error = Acceptor::new(&Certificates::Files(vec![files])).unwrap_err().to_string();
             assert!(error.contains(certificate), "{error}");
         }
+        let folder = std::env::temp_dir().join(format!("ringback-unusable-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (one, other) = (made(), made());
+        let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        let cut = |pem: &str| pem[..pem.len() - 20].to_owned();
+        for (certificate, key, words) in [
+            (certificate.clone(), other.signing_key.serialize_pem(), "do not belong together"),
+            (cut(&certificate), key.clone(), "was cut"),
+            (certificate.clone(), cut(&key), "was cut"),
+            (certificate.clone(), key.replace("PRIVATE", "ENCRYPTED PRIVATE"), "decrypted"),
+            (certificate.clone(), key.replace("\nM", "\n*"), "not base64"),
+            (String::new(), key, "it has none"),
+        ] {
+            let files = Files { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+            std::fs::write(&files.certificate, certificate).unwrap();
+            std::fs::write(&files.key, key).unwrap();
+            let error = Acceptor::new(&Certificates::Files(vec![files])).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains(".pem"), "{error}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
         assert!(pair(vec![here("a")], Vec::new()).unwrap_err().contains("--key 0 times"));
     }
 }

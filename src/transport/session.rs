@@ -123,7 +123,7 @@ impl Sessions {
         }
     }
 
-    /// A turn begins, in which so many ClientHellos may be answered: each takes as long as a hundred requests' sealing.
+    /// A turn begins, in which so many ClientHellos may be answered: each takes as long as thirty requests.
     pub fn begin_turn(&self, steps: u32) {
         self.steps.set(steps);
     }

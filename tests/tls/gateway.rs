@@ -222,6 +222,30 @@ fn it_carries_tunnels() {
     client.expect_end();
 }
 
+/// Whoever cannot be trusted, or does not speak TLS, is named with what helps.
+#[test]
+fn it_says_why_it_does_not_connect() {
+    let (pki, other) = (Pki::new("named"), Pki::new("unnamed"));
+    let scene = pki.relay();
+    let ca = |pki: &Pki| pki.folder.join("certificate.pem").to_str().unwrap().to_owned();
+    let (right, wrong) = (ca(&pki), ca(&other));
+    let (secure, plain) = (scene.secure.port(), scene.server.address().port());
+    for (url, ca, words) in [
+        (format!("https://localhost:{secure}"), &wrong, "with --ca"),
+        (format!("https://127.0.0.1:{secure}"), &right, "another host name"),
+        (format!("https://localhost:{plain}"), &right, "does not speak TLS"),
+    ] {
+        let arguments = ["gateway", "--relay", &url, "--domain", "d", "--target", "127.0.0.1:9", "--ca", ca];
+        let mut child = process::ringback(&arguments).spawn().unwrap();
+        let said = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut lines = std::io::BufRead::lines(said).map_while(Result::ok);
+        let complaint = lines.find(|line| line.contains("WARN")).unwrap_or_default();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(complaint.contains(words), "{url}: {complaint}");
+    }
+}
+
 /// A relay whose certificate nobody trusted has signed gets no registration.
 #[test]
 fn it_trusts_only_whom_it_should() {

@@ -34,6 +34,16 @@ struct Scene {
 }
 
 impl Scene {
+    /// A new client that uses TLS is served by this gateway of `d`.
+    #[track_caller]
+    fn serves_by(&self, gateway: &mut Peer) {
+        let mut client = self.connect(true);
+        client.send("GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n");
+        gateway.head();
+        gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 204"));
+    }
+
     fn of(config: Config, version: &'static SupportedProtocolVersion) -> Scene {
         let server = Server::start(secured(config));
         let secure = server.relay().addresses()[1];
@@ -356,11 +366,7 @@ fn broken_handshakes_disturb_nobody() {
     socket.write_all(&[7; 32]).unwrap();
     let _ = client.read_to_end(&mut Vec::new());
     scene.server.await_held(before);
-    let mut client = scene.connect(true);
-    client.send("GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n");
-    gateway.head();
-    gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
-    assert!(client.head().starts_with("HTTP/1.1 204"));
+    scene.serves_by(&mut gateway);
 }
 
 /// Certificates are read again when that is asked for: new handshakes get the new one, connections that there are go on, and
@@ -397,11 +403,7 @@ fn certificates_are_read_again() {
     let error = scene.server.relay().reload_certificates().unwrap_err().to_string();
     assert!(error.contains("key.pem"), "{error}");
     assert_eq!(shown(), second);
-    let mut client = scene.connect(true);
-    client.send("GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n");
-    gateway.head();
-    gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
-    assert!(client.head().starts_with("HTTP/1.1 204"));
+    scene.serves_by(&mut gateway);
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -424,11 +426,7 @@ fn handshakes_have_a_limit() {
     assert_eq!(scene.server.count(|counters| counters.over_handshakes.value()), 1);
     drop(begun.pop());
     eventually("one has ended", || scene.server.held_handshakes() == 2);
-    let mut client = scene.connect(true);
-    client.send("GET /d/ HTTP/1.1\r\nHost: relay\r\n\r\n");
-    gateway.head();
-    gateway.send("HTTP/1.1 204 No Content\r\n\r\n");
-    assert!(client.head().starts_with("HTTP/1.1 204"));
+    scene.serves_by(&mut gateway);
 }
 
 /// Half a handshake message, at any time, ends at most its own connection: as the first thing, within a TLS 1.2 handshake, and
