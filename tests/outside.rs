@@ -147,6 +147,23 @@ fn the_life_of_a_connection_has_all_states() {
     }
 }
 
+/// Every test that the threat model names is there.
+#[test]
+fn the_threats_are_tested() {
+    let document = read("docs/threat-model.md");
+    let rows = document.lines().filter(|line| line.starts_with("| **"));
+    let named =
+        rows.flat_map(|row| row.rsplit('|').nth(1).unwrap().split(", ").map(|name| name.trim().trim_matches('`')));
+    let sources: String = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| files_below(folder).into_iter().map(move |file| format!("{folder}/{file}")))
+        .filter(|file| file.ends_with(".rs"))
+        .map(|file| read(&file))
+        .collect();
+    let missing: Vec<_> = named.filter(|name| !sources.contains(&format!("fn {name}()"))).collect();
+    assert!(missing.is_empty() && document.matches("| **").count() > 10, "{missing:?}");
+}
+
 /// Every name in the report of SIGUSR1 is explained.
 #[test]
 fn the_report_is_explained() {

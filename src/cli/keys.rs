@@ -243,6 +243,7 @@ impl KeyFile {
 mod tests {
     use super::*;
     use crate::{http::Refusal, relay::access::Asked};
+    use proptest::prelude::*;
     use std::time::Duration;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -310,6 +311,16 @@ mod tests {
         assert!(KeyFile::parse(&(table.clone() + &table)).unwrap_err().contains("twice"));
         let error = KeyFile::parse(&(table + "expires = 12:00:00")).unwrap_err();
         assert!(error.contains("line 5") && error.contains("2027-06-30"), "{error}");
+    }
+
+    proptest! {
+        /// Whatever a file holds, it is taken or refused with words.
+        #[test]
+        fn no_file_is_too_odd(text in r#"(\[\[(key|domain)\]\]|[a-z]{3,7} = |"[a-z*:/]{0,9}"|\[|\]|[\n,0-9T:Z-]){0,40}"#) {
+            if let Err(error) = KeyFile::parse(&text) {
+                prop_assert!(!error.is_empty());
+            }
+        }
     }
 
     /// Moments are read in every form that TOML has.

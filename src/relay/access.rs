@@ -578,6 +578,18 @@ mod tests {
     }
 
     proptest! {
+        /// A key is found in what was made of it, in either way; anything else holds one or none.
+        #[test]
+        fn keys_are_read_as_written(key in "[!-~]{1,64}", odd in prop::collection::vec(any::<u8>(), 0..700)) {
+            let mut room = [0; CREDENTIALS_BYTES_MAX];
+            let bearer = format!("BEARER {key}");
+            prop_assert_eq!(key_in(bearer.as_bytes(), &mut room), Some(key.as_bytes()));
+            let basic = format!("basic {}", STANDARD.encode(format!("some user:{key}")));
+            prop_assert_eq!(key_in(basic.as_bytes(), &mut room), Some(key.as_bytes()));
+            let _none_or_some = key_in(&[b"Basic ".as_slice(), &odd].concat(), &mut room);
+            let _none_or_some = key_in(&odd, &mut room);
+        }
+
         /// Patterns match what they stand for, wherever their stars are.
         #[test]
         fn patterns_match_what_they_stand_for(pattern in "[ab*]{0,8}", name in "[ab]{0,10}") {
