@@ -11,6 +11,7 @@ use crate::{
     relay::{Config, Relay, access::Rules, config::GoneClients, denials::Denial, network::Network},
     transport::certificates::{self, Certificates},
 };
+use rustix::process::DumpableBehavior;
 use std::{
     fmt::Write,
     net::SocketAddr,
@@ -356,6 +357,7 @@ pub fn run(args: Args) -> ExitCode {
     if let Some(refusal) = check::refusal(&config) {
         return failed(&refusal);
     }
+    give_up_privileges(config.certificates.is_some());
     let open_files = probe::raise_open_files();
     if config.max_connections == 0 {
         config.max_connections = probe::connections_for(open_files, config.cores.len(), config.pipes);
@@ -374,6 +376,15 @@ pub fn run(args: Args) -> ExitCode {
     match relay.join() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+/// Whatever takes this process over gets no further: nothing that it starts has more rights than it has itself, and where it
+/// has private keys, no core file holds them, and no process of the same user can read its memory.
+fn give_up_privileges(has_secrets: bool) {
+    let _on_kernels_that_can = rustix::thread::set_no_new_privs(true);
+    if has_secrets {
+        let _on_kernels_that_can = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

@@ -51,6 +51,13 @@ fn a_demo_with_a_bad_domain() {
     complains(&["demo", "--listen", "127.0.0.1:0", "--domain", "a b"], 1, &["a b", "relay domain"]);
 }
 
+/// A running relay, all of its threads, can gain no rights any more.
+#[test]
+fn no_rights_are_gained() {
+    let relay = Process::relay(&[]);
+    assert_eq!(relay.status("NoNewPrivs"), "1");
+}
+
 /// Short forms of an address to listen on are understood.
 #[test]
 fn short_addresses() {

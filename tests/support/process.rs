@@ -105,6 +105,13 @@ impl Process {
         self.child.try_wait().expect("it was started").is_none()
     }
 
+    /// What the kernel says of it under this name, in /proc/PID/status.
+    pub fn status(&self, name: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    }
+
     /// Bytes of memory it has in use.
     pub fn resident(&self) -> usize {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("it runs");
