@@ -2,6 +2,7 @@
 //! which.
 
 pub mod certificates;
+mod hello;
 mod records;
 mod session;
 

@@ -5,6 +5,7 @@
 //! they go before everything else.
 use super::{
     certificates::Acceptor,
+    hello::{Hello, hello},
     records::{Progress, RECORD_BYTES, Records, sealed_bytes},
 };
 use crate::io::{Calls, Half, Read, Received, Socket};
@@ -512,58 +513,4 @@ fn gather<'a>(parts: &'a [IoSlice<'_>], mut at: usize, most: usize, gathered: &'
         }
     }
     gathered
-}
-
-/// What the first bytes of a connection are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hello {
-    /// The beginning of a ClientHello.
-    Partial,
-    /// A whole one.
-    Whole,
-    /// TLS, but no such message: to be answered as the protocol wants it.
-    Odd,
-    /// No TLS at all.
-    Plain,
-}
-
-/// Whether `bytes` hold a whole ClientHello, which may be spread over several records (RFC 8446 §5.1).
-fn hello(bytes: &[u8]) -> Hello {
-    const HANDSHAKE: u8 = 22;
-    const CLIENT_HELLO: u8 = 1;
-    let (mut rest, mut message, mut needed) = (bytes, 0, None);
-    let mut header = [0; 4];
-    loop {
-        match rest.first() {
-            None => return Hello::Partial,
-            Some(&HANDSHAKE) => {}
-            Some(_) if message == 0 && rest.len() == bytes.len() => return Hello::Plain,
-            Some(_) => return Hello::Odd,
-        }
-        let Some(&[_, major, _, high, low]) = rest.first_chunk::<5>() else { return Hello::Partial };
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        if major != 3 || len == 0 || len > RECORD_BYTES {
-            return Hello::Odd;
-        }
-        let whole = rest.len() >= 5 + len;
-        for &byte in rest[5..].iter().take(len) {
-            if message < 4 {
-                header[message] = byte;
-            }
-            message += 1;
-            if message == 4 {
-                if header[0] != CLIENT_HELLO {
-                    return Hello::Odd;
-                }
-                needed = Some(4 + u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize);
-            }
-            if needed.is_some_and(|needed| message >= needed) {
-                return Hello::Whole;
-            }
-        }
-        if !whole {
-            return Hello::Partial;
-        }
-        rest = &rest[5 + len..];
-    }
 }
