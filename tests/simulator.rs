@@ -6,10 +6,12 @@ mod simulator {
     pub mod draw;
     pub mod echo;
     pub mod gateway;
+    pub mod net;
     pub mod payload;
     pub mod plan;
     pub mod rude;
     pub mod run;
+    pub mod toy;
     pub mod variation;
     pub mod wire;
 }
@@ -70,7 +72,17 @@ fn number(variable: &str) -> Option<u64> {
 /// and prints its last lines, `RINGBACK_SHRINK` leaves something out (see [`Variation`]).
 #[test]
 fn shards_keep_their_promises_whatever_the_seed() {
-    let variation = Variation::parse(&std::env::var("RINGBACK_SHRINK").unwrap_or_default());
+    keep_promises(Variation::parse(&std::env::var("RINGBACK_SHRINK").unwrap_or_default()));
+}
+
+/// The same with a listener for TLS, which some clients and gateways use, or all. They say and hear the same as plain ones;
+/// and what the relay sends them is records, to the last byte, and ends with a close_notify.
+#[test]
+fn shards_keep_their_promises_by_tls() {
+    keep_promises(Variation::parse(&std::env::var("RINGBACK_SHRINK").unwrap_or_default()).secure());
+}
+
+fn keep_promises(variation: Variation) {
     if let Some(seed) = number("RINGBACK_SEED") {
         if let Some(wrong) = replay(seed, &variation) {
             panic!("{wrong}");
@@ -80,12 +92,13 @@ fn shards_keep_their_promises_whatever_the_seed() {
     let failed = run_all(&variation);
     let Some((first, wrong)) = failed.first() else { return };
     let again = |less: &Variation| failure(|| simulator::run::run(*first, less, 0, |_| {}));
-    let least = variation.shrink(wrong, again);
+    let least = variation.clone().shrink(wrong, again);
     let trace = replay(*first, &least).unwrap_or_else(|| "it does not fail again: not all is the seed's".into());
     panic!(
         "{trace}\n{wrong}\n{} seeds failed; replay the first, shrunk, with\n  RINGBACK_SEED={first} RINGBACK_SHRINK={least} \
-         cargo test --profile ci --test simulator shards\n",
-        failed.len()
+         cargo test --profile ci --test simulator {}\n",
+        failed.len(),
+        if variation.is_secure() { "by_tls" } else { "whatever" }
     );
 }
 

@@ -92,6 +92,12 @@ impl Acceptor {
         Ok(Acceptor { config: Arc::new(config), from: certificates.clone(), now })
     }
 
+    /// Accepts with a configuration that has certificates of its own, which [`Acceptor::reload`] does not change.
+    pub fn given(config: ServerConfig) -> Acceptor {
+        let now = Arc::new(Current(RwLock::new(Arc::new(ByName::default()))));
+        Acceptor { config: Arc::new(config), from: Certificates::Files(Vec::new()), now }
+    }
+
     /// Reads the certificates again, for all handshakes from now on, in all shards.
     ///
     /// # Errors

@@ -3,12 +3,13 @@ mod checks;
 mod pace;
 
 use super::draw::{self, Style};
+use super::net::Net;
 use super::payload::{payload, request_key};
 use super::plan::{Framed, Kind, Ledger, request_body};
 use super::wire::{Body, Framing, Head, Inbox};
 use checks::{check_body, check_head, draw_script};
 use ringback::io::Millis;
-use ringback::io::sim::{Heard, Peer, Random, World};
+use ringback::io::sim::{Heard, Peer, Random};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -137,7 +138,7 @@ impl Client {
     }
 
     /// Does one thing or a few. True when something happened.
-    pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
+    pub fn step<M>(&mut self, world: &Net<M>, shards: usize, ledger: &mut Ledger) -> bool {
         if self.live.is_none() {
             if self.scripts.is_empty() {
                 return false;
@@ -152,7 +153,7 @@ impl Client {
         self.say(world, ledger) | self.hear(world, ledger)
     }
 
-    fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
+    fn connect<M>(&mut self, world: &Net<M>, shards: usize, ledger: &mut Ledger) {
         let peer = checks::connect(world, shards, &mut self.random, ledger);
         let script = self.scripts.pop_front().expect("a script");
         let mut out = Vec::new();
@@ -205,7 +206,7 @@ impl Client {
     }
 
     /// Sends what may be sent now.
-    fn say<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn say<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let Some(live) = &mut self.live else { return false };
         if live.mute || live.finished {
             return false;
@@ -250,7 +251,7 @@ impl Client {
         }
     }
 
-    fn hear<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn hear<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let Some(live) = &mut self.live else { return false };
         if live.ended {
             // The other half goes on until everything is said.
@@ -293,7 +294,7 @@ impl Client {
     }
 
     /// Goes away, if the script says so.
-    fn maybe_quit<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+    fn maybe_quit<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) {
         let Some(live) = &self.live else { return };
         let Some((after, hard)) = live.script.quits else { return };
         if live.heard >= after {
@@ -309,14 +310,14 @@ impl Client {
         }
     }
 
-    fn next<M>(&mut self, world: &World<M>) {
+    fn next<M>(&mut self, world: &Net<M>) {
         self.live = None;
         self.at = world.now() + self.random.pick(&[0, 0, 30, 1000]);
         world.wake_at(self.at);
     }
 
     /// Reads what was received.
-    fn read<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+    fn read<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) {
         while let Some(live) = &mut self.live {
             if let Some(raw) = &mut live.raw {
                 let there = live.inbox.rest().len();
@@ -349,7 +350,7 @@ impl Client {
     }
 
     /// Takes a response's head. False when it is not all there.
-    fn read_head<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn read_head<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
         let id = live.script.requests.get(live.at).copied();
@@ -408,7 +409,7 @@ impl Client {
     }
 
     /// Reads what answers no request: the refusal of garbage, or of the connection.
-    fn read_refusal<M>(&mut self, world: &World<M>, expected: Range<u16>) -> bool {
+    fn read_refusal<M>(&mut self, world: &Net<M>, expected: Range<u16>) -> bool {
         let live = self.live.as_mut().expect("live");
         let Some(head) = Head::take(&mut live.inbox) else { return false };
         if !expected.contains(&head.status()) || head.header("x-relay-error").is_none() {
@@ -421,7 +422,7 @@ impl Client {
     }
 
     /// A response is complete.
-    fn replied<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+    fn replied<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
         let reply = live.reply.take().expect("a reply");
@@ -460,7 +461,7 @@ impl Client {
     }
 
     /// The connection has ended.
-    fn over<M>(&mut self, world: &World<M>, ledger: &mut Ledger, reset: bool) {
+    fn over<M>(&mut self, world: &Net<M>, ledger: &mut Ledger, reset: bool) {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
         world.note(|| format!("{who}: over, reset {reset}"));
@@ -491,7 +492,7 @@ impl Client {
     }
 
     /// The connection ended within, or instead of, the answer to request `id`.
-    fn cut_short<M>(&mut self, world: &World<M>, ledger: &mut Ledger, id: usize, reset: bool, overtaken: bool) {
+    fn cut_short<M>(&mut self, world: &Net<M>, ledger: &mut Ledger, id: usize, reset: bool, overtaken: bool) {
         let who = self.describe();
         let live = self.live.as_mut().expect("live");
         let needed = ledger.must_succeed(&ledger.exchanges[id]);

@@ -4,11 +4,12 @@ mod answering;
 pub use answering::has_body;
 
 use super::draw::{self, Style};
+use super::net::Net;
 use super::payload::{astray, payload, request_key};
 use super::plan::{Ledger, domain_name};
 use super::wire::{Body, Head, Inbox};
 use ringback::io::Millis;
-use ringback::io::sim::{Heard, Peer, Random, World};
+use ringback::io::sim::{Heard, Peer, Random};
 use std::collections::VecDeque;
 
 /// The 101 that a classic gateway is told, byte for byte.
@@ -134,7 +135,7 @@ impl Gateway {
     }
 
     /// Goes away for good.
-    pub fn retire<M>(&mut self, world: &World<M>) {
+    pub fn retire<M>(&mut self, world: &Net<M>) {
         self.retired = true;
         if let Some(peer) = self.peer.take() {
             match self.random.chance(500) {
@@ -146,7 +147,7 @@ impl Gateway {
     }
 
     /// Does one thing or a few. True when something happened.
-    pub fn step<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) -> bool {
+    pub fn step<M>(&mut self, world: &Net<M>, shards: usize, ledger: &mut Ledger) -> bool {
         let now = world.now();
         let Some(peer) = self.peer else {
             if self.retired {
@@ -207,7 +208,7 @@ impl Gateway {
     }
 
     /// Says something unasked. Its time is that of the first byte's sending: what cannot be sent is not said.
-    fn speak<M>(&mut self, world: &World<M>, peer: Peer) {
+    fn speak<M>(&mut self, world: &Net<M>, peer: Peer) {
         let now = world.now();
         let news = format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-News: {now}\r\n\r\nnews").into_bytes();
         if let Some(sent @ 1..) = world.send(peer, &news) {
@@ -218,7 +219,7 @@ impl Gateway {
         }
     }
 
-    fn connect<M>(&mut self, world: &World<M>, shards: usize, ledger: &mut Ledger) {
+    fn connect<M>(&mut self, world: &Net<M>, shards: usize, ledger: &mut Ledger) {
         let listener = self.random.below(world.listeners());
         let shard = ledger.gateways_at.unwrap_or_else(|| self.random.below(shards));
         self.peer = Some(world.connect(shard, listener));
@@ -258,7 +259,7 @@ impl Gateway {
     }
 
     /// Ends the connection, however it stands.
-    fn die<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+    fn die<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) {
         let peer = self.peer.expect("connected");
         match self.random.chance(500) {
             true => world.close(peer),
@@ -267,7 +268,7 @@ impl Gateway {
         self.away(world, ledger);
     }
 
-    fn away<M>(&mut self, world: &World<M>, ledger: &mut Ledger) {
+    fn away<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) {
         if let Some(serving) = self.serving.take() {
             let exchange = &mut ledger.exchanges[serving.id];
             exchange.disturbed = true;
@@ -281,7 +282,7 @@ impl Gateway {
         world.wake_at(self.at);
     }
 
-    fn flush<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
+    fn flush<M>(&mut self, world: &Net<M>, peer: Peer, ledger: &mut Ledger) -> bool {
         let rest = self.out.len() - self.sent;
         if rest > 0 {
             if world.now() < self.rests_until {
@@ -330,7 +331,7 @@ impl Gateway {
         true
     }
 
-    fn read<M>(&mut self, world: &World<M>, peer: Peer, ledger: &mut Ledger) -> bool {
+    fn read<M>(&mut self, world: &Net<M>, peer: Peer, ledger: &mut Ledger) -> bool {
         if self.eof {
             return false;
         }
@@ -361,7 +362,7 @@ impl Gateway {
     }
 
     /// Goes on with what was received.
-    fn act<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn act<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         match self.state {
             State::Away => false,
             State::Registering => self.registering(world, ledger),
@@ -397,7 +398,7 @@ impl Gateway {
         }
     }
 
-    fn registering<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn registering<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let Some(head) = Head::take(&mut self.inbox) else {
             if self.eof {
                 world.close(self.peer.expect("connected"));
@@ -434,7 +435,7 @@ impl Gateway {
         true
     }
 
-    fn serve<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn serve<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         if self.hasty {
             return false;
         }
@@ -483,7 +484,7 @@ impl Gateway {
     }
 
     /// Ends the exchange when both its directions have ended.
-    fn complete<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    fn complete<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let Some(serving) = &self.serving else { return false };
         if serving.tunnel {
             return self.read_tunnel_out(world, ledger);
@@ -503,7 +504,7 @@ impl Gateway {
     }
 
     /// Takes what came through a tunnel, or behind a final answer.
-    fn read_tunnel_out<M>(&mut self, world: &World<M>, ledger: &Ledger) -> bool {
+    fn read_tunnel_out<M>(&mut self, world: &Net<M>, ledger: &Ledger) -> bool {
         let Some(serving) = &mut self.serving else { return false };
         if !serving.tunnel {
             let _ = serving.body.feed(&mut self.inbox);

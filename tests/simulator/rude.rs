@@ -5,9 +5,10 @@
 mod clients;
 mod gateways;
 
+use super::net::Net;
 use super::variation::Variation;
 use ringback::io::Millis;
-use ringback::io::sim::{Heard, Peer, Random, World};
+use ringback::io::sim::{Heard, Peer, Random};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -97,7 +98,7 @@ impl Rude {
     }
 
     /// Goes away for good.
-    pub fn retire<M>(&mut self, world: &World<M>) {
+    pub fn retire<M>(&mut self, world: &Net<M>) {
         self.lives = 0;
         if let Some(live) = self.live.take() {
             world.reset(live.peer);
@@ -105,7 +106,7 @@ impl Rude {
     }
 
     /// Does one thing or a few. True when something happened.
-    pub fn step<M>(&mut self, world: &World<M>, shards: usize, less: &Variation) -> bool {
+    pub fn step<M>(&mut self, world: &Net<M>, shards: usize, less: &Variation) -> bool {
         let Some(live) = &mut self.live else {
             if self.lives == 0 {
                 return false;
@@ -129,7 +130,7 @@ impl Rude {
         heard | done
     }
 
-    fn connect<M>(&mut self, world: &World<M>, shards: usize, less: &Variation) {
+    fn connect<M>(&mut self, world: &Net<M>, shards: usize, less: &Variation) {
         self.lives -= 1;
         let todo = match self.gateway {
             true => gateways::draw(&mut self.random, self.manner),
@@ -155,7 +156,7 @@ impl Rude {
 }
 
 impl Live {
-    fn hear<M>(&mut self, world: &World<M>, random: &mut Random) -> bool {
+    fn hear<M>(&mut self, world: &Net<M>, random: &mut Random) -> bool {
         if !self.reads || self.ended {
             return false;
         }
@@ -179,7 +180,7 @@ impl Live {
     }
 
     /// Does the first of what is left to do. True when something happened.
-    fn go_on<M>(&mut self, world: &World<M>, random: &mut Random) -> bool {
+    fn go_on<M>(&mut self, world: &Net<M>, random: &mut Random) -> bool {
         let now = world.now();
         if self.until.is_some_and(|until| now < until) && !matches!(self.todo.front(), Some(Do::Heads(_))) {
             return false;
@@ -241,7 +242,7 @@ impl Live {
     }
 
     /// Sends some of it. True when something was sent.
-    fn say<M>(&mut self, world: &World<M>, bytes: &[u8], some: usize) -> bool {
+    fn say<M>(&mut self, world: &Net<M>, bytes: &[u8], some: usize) -> bool {
         let to = (self.sent + some).min(bytes.len());
         let sent = world.send(self.peer, &bytes[self.sent..to]);
         self.ended |= sent.is_none();

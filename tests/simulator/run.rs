@@ -2,8 +2,10 @@
 use super::bounds::{BUDGET, TURN_BYTES};
 use super::client::Client;
 use super::gateway::Gateway;
+use super::net::Net;
 use super::plan::Ledger;
 use super::rude::{Manner, Rude};
+use super::toy;
 use super::variation::Variation;
 use ringback::http::Refusal;
 use ringback::io::Millis;
@@ -12,6 +14,7 @@ use ringback::relay::config::{Config, GoneClients};
 use ringback::relay::counters::{Counter, Counters};
 use ringback::relay::message::Message;
 use ringback::relay::shard::{Shard, Shared};
+use ringback::transport::{Acceptor, Certificates};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +52,7 @@ const DRAIN: Duration = Duration::from_secs(600);
 const FAT: usize = 1 << 20;
 
 struct Simulation {
-    world: World<Message>,
+    world: Net<Message>,
     random: Random,
     shards: Vec<Option<Shard<Sim<Message>>>>,
     /// When each shard's next turn is due, even if nothing happens.
@@ -73,7 +76,7 @@ struct Simulation {
 /// Prepares a seed's world and tells the caller of it, so that its trace outlives a panic; then runs it.
 pub fn run(seed: u64, variation: &Variation, trace_lines: usize, tell: impl FnOnce(World<Message>)) {
     let mut simulation = Simulation::draw(seed, variation, trace_lines);
-    tell(simulation.world.clone());
+    tell(World::clone(&simulation.world));
     simulation.serve();
     if !simulation.failed {
         simulation.end();
@@ -153,6 +156,15 @@ fn config(random: &mut Random, waits: &mut Random, tuning: &Tuning, kind: &Kind)
     }
 }
 
+/// Adds a listener for TLS to the others.
+fn secure(config: &mut Config, tuning: &mut Tuning) {
+    config.listen = vec![config.listen[0]; tuning.listeners];
+    config.listen_tls = vec![config.listen[0]];
+    config.certificates = Some(Certificates::Files(Vec::new()));
+    config.allow_plain_gateways = true;
+    tuning.listeners += 1;
+}
+
 fn tuning(random: &mut Random, kind: &Kind, variation: &Variation) -> Tuning {
     let mut tuning = Tuning::draw(random, 1024);
     if kind.crowd {
@@ -179,16 +191,22 @@ impl Simulation {
     fn draw(seed: u64, variation: &Variation, trace_lines: usize) -> Simulation {
         let mut random = Random::new(!seed);
         let kind = Kind::draw(&mut random, variation);
-        let tuning = tuning(&mut random, &kind, variation);
+        let mut tuning = tuning(&mut random, &kind, variation);
         // Drawn apart, so that the rest is what it would be without.
         let mut waits = Random::new(seed.rotate_left(48));
-        let config = Arc::new(config(&mut random, &mut waits, &tuning, &kind));
+        let mut config = config(&mut random, &mut waits, &tuning, &kind);
+        if variation.is_secure() {
+            secure(&mut config, &mut tuning);
+        }
+        let config = Arc::new(config);
         config.validate().expect("a configuration that works");
         let count = if kind.crowd { random.between(3, 5) } else { random.between(1, 3) };
         let (epoch, fails_from) = (tuning.epoch_millis, tuning.fails_from.unwrap_or(Millis::MAX));
         let listeners = tuning.listeners;
         let world = World::new(seed, tuning, count, trace_lines);
-        let shared = Arc::new(Shared::new(&config, count, 1));
+        let world = if variation.is_secure() { Net::secure(world, seed) } else { Net::plain(world) };
+        let acceptor = variation.is_secure().then(|| Acceptor::given(toy::server()));
+        let shared = Arc::new(Shared::new(&config, count, 1).with_acceptor(acceptor));
         let counters: Vec<_> = (0..count).map(|_| Arc::new(Counters::default())).collect();
         let shard = |number: usize| {
             let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
@@ -463,6 +481,7 @@ impl Simulation {
         for shard in self.shards.iter().flatten() {
             let held = shard.snapshot();
             let left = held.connections + held.domains + held.sessions + held.buffers + held.pipes;
+            let left = left + held.secure + held.handshakes + held.held;
             if ended || left > 0 {
                 return Some(format!("{held:?}"));
             }

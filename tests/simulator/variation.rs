@@ -45,6 +45,8 @@ pub struct Variation {
     /// Most clients, gateways of a domain, requests of a connection, and rude peers.
     counts: [Option<usize>; COUNTS.len()],
     without: Vec<&'static str>,
+    /// Whether some peers use TLS.
+    secure: bool,
 }
 
 const COUNTS: [&str; 4] = ["clients", "gateways", "requests", "rude"];
@@ -52,13 +54,27 @@ const COUNTS: [&str; 4] = ["clients", "gateways", "requests", "rude"];
 impl Variation {
     /// The whole world, but for what is switched off for every run.
     pub fn whole() -> Variation {
-        Variation { counts: [None; COUNTS.len()], without: bounds::OFF.to_vec() }
+        Variation { counts: [None; COUNTS.len()], without: bounds::OFF.to_vec(), secure: false }
+    }
+
+    /// The same, where some peers use TLS.
+    pub fn secure(self) -> Variation {
+        Variation { secure: true, ..self }
+    }
+
+    /// Whether some peers use TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Reads what [`Variation`]'s `Display` writes: `clients=2,rude=0,-cork`.
     pub fn parse(text: &str) -> Variation {
         let mut variation = Variation::whole();
         for word in text.split(',').filter(|word| !word.is_empty()) {
+            if word == "tls" {
+                variation.secure = true;
+                continue;
+            }
             if let Some((name, count)) = word.split_once('=') {
                 let at = COUNTS.iter().position(|known| *known == name);
                 let at = at.unwrap_or_else(|| panic!("{name} is none of {COUNTS:?}"));
@@ -146,7 +162,8 @@ impl fmt::Display for Variation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = COUNTS.iter().zip(self.counts).filter_map(|(name, count)| Some(format!("{name}={}", count?)));
         let without = self.without.iter().map(|name| format!("-{name}"));
-        f.write_str(&counts.chain(without).collect::<Vec<_>>().join(","))
+        let tls = self.secure.then(|| "tls".to_owned());
+        f.write_str(&tls.into_iter().chain(counts).chain(without).collect::<Vec<_>>().join(","))
     }
 }
 

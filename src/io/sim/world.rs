@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 /// The far end of a connection: what a client or a gateway holds. Never used again for another connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer(usize);
 
 /// What a far end receives.
@@ -144,6 +144,14 @@ impl<M> World<M> {
     /// How many listeners each shard has.
     pub fn listeners(&self) -> usize {
         self.0.borrow().tuning.listeners
+    }
+
+    /// How many bytes there is room for; `None` when the connection is gone.
+    pub fn room(&self, peer: Peer) -> Option<usize> {
+        let state = &mut *self.0.borrow_mut();
+        let now = state.now;
+        state.conns[peer.0].settle(now);
+        state.conns[peer.0].room(End::Far)
     }
 
     /// Sends what there is room for; 0 when there is none, `None` when the connection is gone.

@@ -2,18 +2,19 @@
 use super::{Live, Script};
 use crate::simulator::draw;
 use crate::simulator::gateway::has_body;
+use crate::simulator::net::Net;
 use crate::simulator::payload::{answer_key, astray, payload};
 use crate::simulator::plan::{Exchange, Framed, Kind, Ledger};
 use crate::simulator::wire::Head;
 use ringback::io::Millis;
-use ringback::io::sim::{Peer, Random, World};
+use ringback::io::sim::{Peer, Random};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// News that a gateway sent unasked may be taken for an answer only by a request sent within this time: longer
 /// than anything the simulated network and kernel hold back.
 const NEWS_MAX: Millis = 300;
 
-pub(super) fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &Ledger, id: usize, head: &Head) {
+pub(super) fn check_head<M>(world: &Net<M>, who: &str, live: &Live, ledger: &Ledger, id: usize, head: &Head) {
     let exchange = &ledger.exchanges[id];
     let fault = |wrong: &str| world.fault(&format!("{who}: {wrong}: {:?}", String::from_utf8_lossy(&head.raw)));
     if let Some(reason) = head.header("x-relay-error") {
@@ -61,7 +62,7 @@ pub(super) fn check_head<M>(world: &World<M>, who: &str, live: &Live, ledger: &L
     }
 }
 
-pub(super) fn check_body<M>(world: &World<M>, who: &str, exchange: &Exchange, id: usize, got: &[u8], complete: bool) {
+pub(super) fn check_body<M>(world: &Net<M>, who: &str, exchange: &Exchange, id: usize, got: &[u8], complete: bool) {
     let expected = has_body(exchange) || exchange.is_tunnel() || exchange.answer.opaque && !complete;
     let len = if expected { exchange.answer.len } else { 0 };
     let want = payload(answer_key(id), len);
@@ -74,7 +75,7 @@ pub(super) fn check_body<M>(world: &World<M>, who: &str, exchange: &Exchange, id
 }
 
 /// A connection from one of a few addresses, of either family.
-pub(super) fn connect<M>(world: &World<M>, shards: usize, random: &mut Random, ledger: &Ledger) -> Peer {
+pub(super) fn connect<M>(world: &Net<M>, shards: usize, random: &mut Random, ledger: &Ledger) -> Peer {
     let listener = random.below(world.listeners());
     let shard = random.below(shards);
     let few = if ledger.limited { 3 } else { 100 };

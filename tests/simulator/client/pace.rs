@@ -1,7 +1,8 @@
 //! How far a client may go in what it sends.
 use super::Live;
+use crate::simulator::net::Net;
 use crate::simulator::plan::{Exchange, Ledger};
-use ringback::io::sim::{Random, World};
+use ringback::io::sim::Random;
 
 impl Live {
     pub(super) fn in_tunnel(&self, ledger: &Ledger) -> bool {
@@ -10,7 +11,7 @@ impl Live {
     }
 
     /// How far into `out` may be sent now.
-    pub(super) fn limit<M>(&mut self, world: &World<M>, ledger: &Ledger, random: &mut Random) -> usize {
+    pub(super) fn limit<M>(&mut self, world: &Net<M>, ledger: &Ledger, random: &mut Random) -> usize {
         for at in self.at..self.places.len() {
             let id = self.script.requests.get(at);
             let exchange = id.map(|&id| &ledger.exchanges[id]);

@@ -1,15 +1,15 @@
 //! What a gateway checks of a request, and what it answers.
 use super::{Gateway, Leave, Serving};
 use crate::simulator::draw::{self, Style};
+use crate::simulator::net::Net;
 use crate::simulator::payload::{answer_key, astray, payload, request_key};
 use crate::simulator::plan::{Exchange, Fate, Framed, Kind, Ledger, domain_name};
 use crate::simulator::wire::{Body, Framing, Head, chunked};
 use ringback::io::Millis;
-use ringback::io::sim::World;
 
 impl Gateway {
     /// Takes a request's head, after checking that it may be here.
-    pub(super) fn begin<M>(&mut self, world: &World<M>, ledger: &mut Ledger, head: &Head) {
+    pub(super) fn begin<M>(&mut self, world: &Net<M>, ledger: &mut Ledger, head: &Head) {
         let who = self.describe();
         let exchange = head.number("x-id").and_then(|id| ledger.exchanges.get_mut(id));
         let Some(exchange) = exchange else {
@@ -69,7 +69,7 @@ impl Gateway {
     }
 
     /// Answers, when it is time.
-    pub(super) fn answer<M>(&mut self, world: &World<M>, ledger: &mut Ledger) -> bool {
+    pub(super) fn answer<M>(&mut self, world: &Net<M>, ledger: &mut Ledger) -> bool {
         let serving = self.serving.as_mut().expect("serving");
         let Some(at) = serving.answer_at else { return false };
         if world.now() < at && !(at == Millis::MAX && serving.body.is_done()) {
@@ -169,7 +169,7 @@ impl Gateway {
         (out, body_at)
     }
 
-    pub(super) fn check_whole<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
+    pub(super) fn check_whole<M>(&self, world: &Net<M>, ledger: &Ledger, serving: &Serving) {
         self.check_part(world, ledger, serving);
         let exchange = &ledger.exchanges[serving.id];
         let cut = serving.body.bytes.len() < exchange.len && (serving.tunnel || exchange.kind == Kind::Post);
@@ -179,7 +179,7 @@ impl Gateway {
         }
     }
 
-    pub(super) fn check_part<M>(&self, world: &World<M>, ledger: &Ledger, serving: &Serving) {
+    pub(super) fn check_part<M>(&self, world: &Net<M>, ledger: &Ledger, serving: &Serving) {
         let want = payload(request_key(serving.id), ledger.exchanges[serving.id].len);
         if let Some(wrong) = astray(&serving.body.bytes, &want) {
             world.fault(&format!("{}: the body of request {} {wrong}", self.describe(), serving.id));
