@@ -37,7 +37,7 @@ const MANY: u64 = 100_000;
 /// How often.
 const REPORT_EVERY: u64 = 50_000;
 /// Failures after which even a run that goes on behind them ends.
-const FAILURES_MAX: usize = 10;
+const FAILURES_MAX: usize = 400;
 
 /// What a run panicked with, if it did.
 fn failure(run: impl FnOnce()) -> Option<String> {

@@ -54,6 +54,9 @@ struct Wire {
     closed: bool,
     /// It was open at some time.
     was_open: bool,
+    /// What has come of a record's header, and how many bytes the record lacks.
+    header: Vec<u8>,
+    lacks: usize,
 }
 
 impl<M> Deref for Net<M> {
@@ -144,6 +147,8 @@ impl<M> Net<M> {
             opened: Vec::new(),
             closed: false,
             was_open: false,
+            header: Vec::new(),
+            lacks: 0,
         };
         tls.made.0 += 1;
         tls.wires.insert(peer, wire);
@@ -237,7 +242,10 @@ impl Wire {
             }
             let whole = self.sealed.len();
             let some = if random.chance(cuts) { random.part(whole) } else { whole };
-            let sent = world.send(peer, &self.sealed[..some])?;
+            let Some(sent) = world.send(peer, &self.sealed[..some]) else {
+                self.sealed.clear();
+                return None;
+            };
             self.sealed.drain(..sent);
             if some < whole {
                 self.pauses_until = world.now() + random.below(PAUSE_MAX) as Millis;
@@ -294,6 +302,7 @@ impl Wire {
                 Heard::Bytes(_) => self.open(world, peer, &sealed, with.finished),
                 Heard::Nothing | Heard::Eof if self.closed => return Heard::Eof,
                 Heard::Nothing if cut => return Heard::Nothing,
+                Heard::Eof if self.was_open && self.lacks > 0 => world.fault(&format!("{peer:?}: an end within a record")),
                 Heard::Eof if self.was_open => world.fault(&format!("{peer:?}: an end without close_notify")),
                 Heard::Nothing => {
                     // What was opened may have asked for an answer.
@@ -306,7 +315,27 @@ impl Wire {
         }
     }
 
+    /// Notes where records begin and end.
+    fn count(&mut self, mut sealed: &[u8]) {
+        while let Some(&byte) = sealed.first() {
+            if self.header.len() < 5 {
+                self.header.push(byte);
+                sealed = &sealed[1..];
+                let len = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
+                self.lacks = if let [_, _, _, high, low] = self.header[..] { len(high, low) } else { 1 };
+                continue;
+            }
+            let some = self.lacks.min(sealed.len());
+            self.lacks -= some;
+            sealed = &sealed[some..];
+            if self.lacks == 0 {
+                self.header.clear();
+            }
+        }
+    }
+
     fn open<M>(&mut self, world: &World<M>, peer: Peer, sealed: &[u8], finished: &mut usize) {
+        self.count(sealed);
         let mut rest = sealed;
         while !rest.is_empty() {
             self.connection.read_tls(&mut rest).expect("room");

@@ -15,6 +15,7 @@ use ringback::relay::counters::{Counter, Counters};
 use ringback::relay::message::Message;
 use ringback::relay::shard::{Shard, Shared};
 use ringback::transport::{Acceptor, Certificates};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,8 +159,9 @@ fn config(random: &mut Random, waits: &mut Random, tuning: &Tuning, kind: &Kind)
 
 /// Adds a listener for TLS to the others.
 fn secure(config: &mut Config, tuning: &mut Tuning) {
-    config.listen = vec![config.listen[0]; tuning.listeners];
-    config.listen_tls = vec![config.listen[0]];
+    let at = |port: usize| SocketAddr::from(([127, 0, 0, 1], port as u16));
+    config.listen = (1..=tuning.listeners).map(at).collect();
+    config.listen_tls = vec![at(443)];
     config.certificates = Some(Certificates::Files(Vec::new()));
     config.allow_plain_gateways = true;
     tuning.listeners += 1;
