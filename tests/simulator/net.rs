@@ -187,6 +187,10 @@ impl<M> Net<M> {
 
     /// See [`World::reset`].
     pub fn reset(&self, peer: Peer) {
+        if let Some((_, wire)) = self.tls.borrow_mut().as_mut().and_then(Tls::parts(peer)) {
+            // What counts as sent is sent.
+            wire.push_all(&self.world, peer);
+        }
         self.forget(peer);
         self.world.reset(peer);
     }
@@ -310,7 +314,9 @@ impl Wire {
                     let _ = self.push(world, peer, with.random, with.cuts);
                     return Heard::Nothing;
                 }
-                Heard::Eof | Heard::Reset => return heard,
+                // Nobody has agreed to anything.
+                Heard::Eof => return Heard::Reset,
+                Heard::Reset => return heard,
             }
         }
     }
