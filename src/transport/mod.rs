@@ -158,6 +158,14 @@ impl Transport {
         }
     }
 
+    /// Says goodbye, before the connection is closed. Whether some of that waits for room.
+    pub fn part(&mut self, calls: &mut impl Calls, sessions: &Sessions) -> bool {
+        self.is_secure() && {
+            sessions.part(calls, &self.socket);
+            sessions.owes(&self.socket)
+        }
+    }
+
     /// Shuts down both directions in order; what is armed ends by itself.
     pub fn shut(&mut self, calls: &mut impl Calls, sessions: &Sessions) {
         if self.is_secure() {

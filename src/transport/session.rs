@@ -489,7 +489,7 @@ impl Session {
     /// Says goodbye, as far as there is room for it, before the connection is closed.
     fn part(&mut self, calls: &mut impl Calls, socket: &Socket) {
         self.close();
-        let _ = self.flush(calls, socket);
+        self.flush_all(calls, socket);
     }
 }
 

@@ -261,7 +261,10 @@ impl<E: Engine<Mail = Message>> Shard<E> {
             }
         }
         if conn.has_ended() {
-            self.tables.close(slot);
+            // What it is still owed, it may take.
+            if !conn.transport().owes(&self.tables.sessions) {
+                self.tables.close(slot);
+            }
         } else if conn.may_fill() {
             self.tables.enqueue(slot, Lane::Bulk);
         }

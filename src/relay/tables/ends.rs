@@ -1,5 +1,5 @@
 //! Ends of connections and exchanges, down to the slots and records that are freed after the turn.
-use super::Tables;
+use super::{End, Tables};
 use crate::{
     http::Refusal,
     io::Engine,
@@ -26,8 +26,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         if matches!(conn.role, Role::Free | Role::Closing) {
             return;
         }
-        if matches!(conn.role, Role::Gateway(..)) {
+        let owes = self.owes_goodbye(slot);
+        if matches!(self.conns[slot].role, Role::Gateway(..)) {
             self.leave(slot);
+        }
+        if owes {
+            return self.begin_lingering(slot);
         }
         self.wheel.unlink(&mut self.conns, slot);
         let conn = &mut self.conns[slot];
@@ -42,6 +46,15 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             true => conn.transport().disconnect(self.engine.calls()),
             false => conn.transport().shut(self.engine.calls(), &self.sessions),
         }
+    }
+
+    /// Whether a close_notify waits for room: without it the peer could not know that it has everything.
+    fn owes_goodbye(&mut self, slot: u32) -> bool {
+        let conn = &mut self.conns[slot];
+        // Who lingers has had its time.
+        let over = conn.role == Role::Lingering || conn.is(Flags::RESET) || self.end == End::Stopping;
+        let transport = conn.transport.as_mut().filter(|_| !over);
+        transport.is_some_and(|transport| transport.part(self.engine.calls(), &self.sessions))
     }
 
     /// Marks a closing connection, for which nothing is armed any more, to be freed.
@@ -64,12 +77,16 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     /// the peer is still sending (RFC 9112 §9.6). A silent peer has the linger time, one that goes on sending
     /// [`LINGERS_MAX`] times as long.
     pub fn linger(&mut self, slot: u32) {
+        match self.conns[slot].has_ended() {
+            true => self.close(slot),
+            false => self.begin_lingering(slot),
+        }
+    }
+
+    fn begin_lingering(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
         debug_assert!(conn.exchange == ExchangeId::NONE);
         self.inboxes.clear(&mut conn.inbox, self.engine.calls());
-        if conn.has_ended() {
-            return self.close(slot);
-        }
         conn.role = Role::Lingering;
         conn.flags.remove(Flags::LAST);
         conn.tries = 0;
@@ -78,10 +95,12 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         self.wake(slot);
     }
 
-    /// The linger time of a connection is over: if something has arrived meanwhile, it gets another.
+    /// The linger time of a connection is over: if something has arrived meanwhile, or it is still owed something, it gets
+    /// another.
     pub fn linger_on(&mut self, slot: u32) {
         let conn = &mut self.conns[slot];
-        let until = after(conn.active, self.times.linger);
+        let from = if conn.transport().owes(&self.sessions) { self.tick } else { conn.active };
+        let until = after(from, self.times.linger);
         conn.tries += 1;
         match conn.tries < LINGERS_MAX && is_later(until, self.tick) {
             true => conn.deadline = until,
