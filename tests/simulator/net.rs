@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// How long the rest of a record may be kept back.
 const PAUSE_MAX: usize = 20;
+/// For how long the relay waits at least for room for its close_notify.
+const PATIENCE: Millis = 20_000;
 /// Plaintext bytes of a record, at most.
 const RECORD: usize = 16_384;
 
@@ -54,6 +56,8 @@ struct Wire {
     closed: bool,
     /// It was open at some time.
     was_open: bool,
+    /// When it last looked for something.
+    heard_at: Millis,
     /// What has come of a record's header, and how many bytes the record lacks.
     header: Vec<u8>,
     lacks: usize,
@@ -147,6 +151,7 @@ impl<M> Net<M> {
             opened: Vec::new(),
             closed: false,
             was_open: false,
+            heard_at: 0,
             header: Vec::new(),
             lacks: 0,
         };
@@ -301,11 +306,15 @@ impl Wire {
             }
             let mut sealed = Vec::new();
             let heard = world.receive(peer, max, &mut sealed);
+            let slept = world.now() > self.heard_at + PATIENCE;
+            self.heard_at = world.now();
             match heard {
                 Heard::Bytes(_) if self.closed => world.fault(&format!("{peer:?}: bytes behind a close_notify")),
                 Heard::Bytes(_) => self.open(world, peer, &sealed, with.finished),
                 Heard::Nothing | Heard::Eof if self.closed => return Heard::Eof,
                 Heard::Nothing if cut => return Heard::Nothing,
+                // For who takes nothing, the relay does not wait forever.
+                Heard::Eof if self.was_open && slept => return Heard::Reset,
                 Heard::Eof if self.was_open && self.lacks > 0 => world.fault(&format!("{peer:?}: an end within a record")),
                 Heard::Eof if self.was_open => world.fault(&format!("{peer:?}: an end without close_notify")),
                 Heard::Nothing => {
