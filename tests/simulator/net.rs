@@ -56,6 +56,8 @@ struct Wire {
     closed: bool,
     /// It was open at some time.
     was_open: bool,
+    /// It has heard something.
+    was_told: bool,
     /// When it last looked for something.
     heard_at: Millis,
     /// What has come of a record's header, and how many bytes the record lacks.
@@ -151,6 +153,7 @@ impl<M> Net<M> {
             opened: Vec::new(),
             closed: false,
             was_open: false,
+            was_told: false,
             heard_at: 0,
             header: Vec::new(),
             lacks: 0,
@@ -314,16 +317,16 @@ impl Wire {
                 Heard::Nothing | Heard::Eof if self.closed => return Heard::Eof,
                 Heard::Nothing if cut => return Heard::Nothing,
                 // For who takes nothing, the relay does not wait forever.
-                Heard::Eof if self.was_open && slept => return Heard::Reset,
-                Heard::Eof if self.was_open && self.lacks > 0 => world.fault(&format!("{peer:?}: an end within a record")),
-                Heard::Eof if self.was_open => world.fault(&format!("{peer:?}: an end without close_notify")),
+                Heard::Eof if self.was_told && slept => return Heard::Reset,
+                Heard::Eof if self.was_told && self.lacks > 0 => world.fault(&format!("{peer:?}: an end within a record")),
+                Heard::Eof if self.was_told => world.fault(&format!("{peer:?}: an end without close_notify")),
                 Heard::Nothing => {
                     // What was opened may have asked for an answer.
                     self.take_sealed();
                     let _ = self.push(world, peer, with.random, with.cuts);
                     return Heard::Nothing;
                 }
-                // Nobody has agreed to anything.
+                // Nothing was said: the relay may have ended before it knew that it could be understood.
                 Heard::Eof => return Heard::Reset,
                 Heard::Reset => return heard,
             }
@@ -358,6 +361,7 @@ impl Wire {
                 Ok(state) => {
                     let there = state.plaintext_bytes_to_read() as u64;
                     self.connection.reader().take(there).read_to_end(&mut self.opened).expect("memory");
+                    self.was_told |= !self.opened.is_empty();
                     self.closed |= state.peer_has_closed();
                 }
                 Err(error) => world.fault(&format!("{peer:?}: the relay's records do not parse: {error}")),
