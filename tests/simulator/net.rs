@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub struct Net<M> {
     world: World<M>,
     tls: RefCell<Option<Tls>>,
     acting: Cell<usize>,
+    stopping: Cell<bool>,
 }
 
 /// What there is where some use TLS.
@@ -60,6 +61,8 @@ struct Wire {
     was_told: bool,
     /// When it last looked for something.
     heard_at: Millis,
+    /// And had not for long before that.
+    slept: bool,
     /// What has come of a record's header, and how many bytes the record lacks.
     header: Vec<u8>,
     lacks: usize,
@@ -76,7 +79,7 @@ impl<M> Deref for Net<M> {
 impl<M> Net<M> {
     /// All are plain.
     pub fn plain(world: World<M>) -> Net<M> {
-        Net { world, tls: RefCell::new(None), acting: Cell::new(0) }
+        Net { world, tls: RefCell::new(None), acting: Cell::new(0), stopping: Cell::new(false) }
     }
 
     /// Some use TLS, at the last listener.
@@ -92,12 +95,17 @@ impl<M> Net<M> {
             made: (0, 0),
             random,
         };
-        Net { world, tls: RefCell::new(Some(tls)), acting: Cell::new(0) }
+        Net { world, tls: RefCell::new(Some(tls)), acting: Cell::new(0), stopping: Cell::new(false) }
     }
 
     /// How many connections were by TLS, and how many of them got through their handshake.
     pub fn made(&self) -> (usize, usize) {
         self.tls.borrow().as_ref().map_or((0, 0), |tls| tls.made)
+    }
+
+    /// From here on the relay may end connections however they stand.
+    pub fn stop(&self) {
+        self.stopping.set(true);
     }
 
     /// Listeners that are plain.
@@ -134,9 +142,14 @@ impl<M> Net<M> {
         }
     }
 
+    /// Whether some peers use TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.borrow().is_some()
+    }
+
     /// A connection to the listener for TLS whose bytes go as they are.
-    pub fn connect_bare(&self, shard: usize, number: usize) -> Peer {
-        self.world.connect_from(shard, self.listeners(), Ipv4Addr::new(198, 51, 100, number as u8).into())
+    pub fn connect_bare(&self, shard: usize, address: IpAddr) -> Peer {
+        self.world.connect_from(shard, self.listeners(), address)
     }
 
     fn draws(&self) -> bool {
@@ -155,6 +168,7 @@ impl<M> Net<M> {
             was_open: false,
             was_told: false,
             heard_at: 0,
+            slept: false,
             header: Vec::new(),
             lacks: 0,
         };
@@ -177,7 +191,12 @@ impl<M> Net<M> {
         let Some((tls, wire)) = tls.as_mut().and_then(Tls::parts(peer)) else {
             return self.world.receive(peer, max, out);
         };
-        wire.receive(&self.world, peer, tls, max, out)
+        let heard = wire.receive(&self.world, peer, tls, max, out);
+        if let (Heard::Eof, Some(wrong)) = (heard, wire.wrong_end().filter(|_| !self.stopping.get())) {
+            self.fault(&format!("{peer:?}: {wrong}"));
+        }
+        // Something may be missing, as a reset would say.
+        if heard == Heard::Eof && !wire.closed { Heard::Reset } else { heard }
     }
 
     /// See [`World::finish`].
@@ -309,28 +328,30 @@ impl Wire {
             }
             let mut sealed = Vec::new();
             let heard = world.receive(peer, max, &mut sealed);
-            let slept = world.now() > self.heard_at + PATIENCE;
+            self.slept = world.now() > self.heard_at + PATIENCE;
             self.heard_at = world.now();
             match heard {
                 Heard::Bytes(_) if self.closed => world.fault(&format!("{peer:?}: bytes behind a close_notify")),
                 Heard::Bytes(_) => self.open(world, peer, &sealed, with.finished),
                 Heard::Nothing | Heard::Eof if self.closed => return Heard::Eof,
                 Heard::Nothing if cut => return Heard::Nothing,
-                // For who takes nothing, the relay does not wait forever.
-                Heard::Eof if self.was_told && slept => return Heard::Reset,
-                Heard::Eof if self.was_told && self.lacks > 0 => world.fault(&format!("{peer:?}: an end within a record")),
-                Heard::Eof if self.was_told => world.fault(&format!("{peer:?}: an end without close_notify")),
                 Heard::Nothing => {
                     // What was opened may have asked for an answer.
                     self.take_sealed();
                     let _ = self.push(world, peer, with.random, with.cuts);
                     return Heard::Nothing;
                 }
-                // Nothing was said: the relay may have ended before it knew that it could be understood.
-                Heard::Eof => return Heard::Reset,
-                Heard::Reset => return heard,
+                Heard::Eof | Heard::Reset => return heard,
             }
         }
+    }
+
+    /// What is wrong with the relay's ending here, if anything is.
+    fn wrong_end(&self) -> Option<&'static str> {
+        // It may have ended before it knew that it could be understood, and it does not wait forever for who takes nothing.
+        let excused = self.closed || !self.was_told || self.slept;
+        let wrong = if self.lacks > 0 { "an end within a record" } else { "an end without close_notify" };
+        (!excused).then_some(wrong)
     }
 
     /// Notes where records begin and end.

@@ -4,6 +4,7 @@
 //! anybody else, which the others check; and what they send must not reach anybody whom it is not for.
 mod clients;
 mod gateways;
+mod records;
 
 use super::net::Net;
 use super::variation::Variation;
@@ -132,13 +133,18 @@ impl Rude {
 
     fn connect<M>(&mut self, world: &Net<M>, shards: usize, less: &Variation) {
         self.lives -= 1;
+        let bare = world.is_secure() && self.random.chance(300);
         let todo = match self.gateway {
+            _ if bare => records::draw(&mut self.random),
             true => gateways::draw(&mut self.random, self.manner),
             false => clients::draw(&mut self.random, self.manner, !less.lacks("ahead")),
         };
         let listener = self.random.below(world.listeners());
         let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, self.number as u16));
-        let peer = world.connect_from(self.random.below(shards), listener, address);
+        let peer = match bare {
+            true => world.connect_bare(self.random.below(shards), address),
+            false => world.connect_from(self.random.below(shards), listener, address),
+        };
         world.note(|| format!("rude peer {}, {peer:?}: {}", self.number, describe(&todo)));
         self.live = Some(Live {
             peer,

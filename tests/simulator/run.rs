@@ -446,6 +446,9 @@ impl Simulation {
         self.rude.iter_mut().for_each(|rude| rude.retire(&self.world));
         self.ledger.ending = ending > 0;
         self.ledger.exchanges.iter_mut().for_each(|exchange| exchange.under_way = false);
+        if ending > 1 {
+            self.world.stop();
+        }
         for shard in 0..self.shards.len() {
             match ending {
                 0 => {}
