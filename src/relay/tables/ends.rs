@@ -52,7 +52,7 @@ impl<E: Engine<Mail = Message>> Tables<E> {
     fn owes_goodbye(&mut self, slot: u32) -> bool {
         let conn = &mut self.conns[slot];
         // Who lingers has had its time.
-        let over = conn.role == Role::Lingering || conn.is(Flags::RESET) || self.end == End::Stopping;
+        let over = conn.role == Role::Lingering || conn.is(Flags::RESET | Flags::FAILED) || self.end == End::Stopping;
         let transport = conn.transport.as_mut().filter(|_| !over);
         transport.is_some_and(|transport| transport.part(self.engine.calls(), &self.sessions))
     }
