@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(listen(&rules, "door"), Ok(true));
         assert_eq!(listen(&rules, "gate-1"), Err(Refusal::KeyForOthers));
         assert_eq!(listen(&rules, "free"), Ok(false));
-        let asked = Asked { source: &[0; 16], method: b"GET", path: b"/", credentials: None };
+        let asked = Asked { source: &[0; 16], method: b"GET", path: Some(b"/"), credentials: None };
         assert_eq!(rules.call(b"gate-1", &asked), Err(Refusal::CallUnauthorized));
         assert_eq!(rules.call(b"other", &asked), Ok(false));
         let later = SystemTime::UNIX_EPOCH + 2 * DAY;

@@ -162,8 +162,8 @@ pub(super) fn explain(error: &rustls::Error) -> String {
         };
     };
     match bad {
-        // The latter is what an authority of the same name and with another key comes to.
-        Bad::UnknownIssuer | Bad::BadSignature => {
+        // So it is if another authority has the same name, and if the certificate is its own authority.
+        Bad::UnknownIssuer | Bad::BadSignature | Bad::Other(_) => {
             "its certificate is by an authority that is not trusted here: give that one's certificate, or its own, with --ca"
         }
         Bad::NotValidForName => "its certificate is for another host name than the one that it was reached by",

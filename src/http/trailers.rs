@@ -20,8 +20,9 @@ pub(super) const PROXY: u64 = of("proxy-");
 pub(super) const PROXY_STATUS: u64 = of("proxy-status");
 
 /// Names of fields that frame or route a message, modify a request, authenticate, or say how to read the content.
-const FORBIDDEN: [&str; 37] = [
+const FORBIDDEN: [&str; 38] = [
     "authorization",
+    "x-relay-authorization",
     "cache-control",
     "connection",
     "content-encoding",

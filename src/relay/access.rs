@@ -176,8 +176,8 @@ pub struct Asked<'a> {
     pub source: &'a [u8; 16],
     /// Its method.
     pub method: &'a [u8],
-    /// Its path without the domain, and its query.
-    pub path: &'a [u8],
+    /// Its path without the domain, and its query; `None` for a tunnel, in which any path can be asked for.
+    pub path: Option<&'a [u8]>,
     /// The value of `X-Relay-Authorization`, else that of `Authorization`.
     pub credentials: Option<&'a [u8]>,
 }
@@ -295,11 +295,12 @@ impl Rules {
         if !any(&rule.methods, &|method| method == asked.method) {
             return Err(Refusal::MethodForbidden);
         }
-        if !any(&rule.paths, &|prefix| begins_with(asked.path, prefix)) {
+        if !any(&rule.paths, &|prefix| asked.path.is_some_and(|path| begins_with(path, prefix))) {
             return Err(Refusal::PathForbidden);
         }
         if rule.call == Call::Open {
-            return Ok(false);
+            // A key is not for the gateway, needed or not.
+            return Ok(self.find(asked.credentials).is_ok());
         }
         match self.find(asked.credentials) {
             Ok(key) if key.is_for(name, Rights::CALL) => Ok(true),
@@ -350,11 +351,12 @@ fn begins_with(path: &[u8], prefix: &[u8]) -> bool {
     whole && is_plain(path)
 }
 
-/// Whether there are no dot segments, empty segments or backslashes in a path, and no percent-encoded slash, backslash or
-/// dot, of which such could be made behind the relay.
+/// Whether there are no dot segments, empty segments or backslashes in a path, and no percent-encoded slash, backslash, dot,
+/// semicolon or percent sign, of which such could be made behind the relay.
 fn is_plain(path: &[u8]) -> bool {
     let encoded = path.windows(3).any(|three| {
-        three[0] == b'%' && [&b"2f"[..], b"5c", b"2e", b"25"].iter().any(|two| three[1..].eq_ignore_ascii_case(two))
+        three[0] == b'%'
+            && [&b"2f"[..], b"5c", b"2e", b"25", b"3b"].iter().any(|two| three[1..].eq_ignore_ascii_case(two))
     });
     let odd =
         |segment: &[u8]| segment == b"." || segment == b".." || segment.contains(&b'\\') || segment.contains(&b';');
@@ -444,7 +446,7 @@ mod tests {
     }
 
     fn asked<'a>(credentials: Option<&'a [u8]>) -> Asked<'a> {
-        Asked { source: &[0; 16], method: b"GET", path: b"/", credentials }
+        Asked { source: &[0; 16], method: b"GET", path: Some(b"/"), credentials }
     }
 
     /// Registering takes a key for every name, unless the domain is open to this machine or to all; a reserved one takes
@@ -473,7 +475,7 @@ mod tests {
         assert_eq!(listen(&["never"], true, Some("Bearer old")), Err(Refusal::ReservedDomain));
     }
 
-    /// Calling is open where no rule says otherwise; a key that is not needed is not looked at.
+    /// Calling is open where no rule says otherwise; a key that is not needed is told from what is none.
     #[test]
     fn calling_is_open_unless_a_rule_closes_it() {
         let rules = rules();
@@ -481,6 +483,7 @@ mod tests {
             |name: &str, credentials: Option<&str>| rules.call(name.as_bytes(), &asked(credentials.map(str::as_bytes)));
         assert_eq!(call("door", None), Ok(false));
         assert_eq!(call("door", Some("Bearer nonsense")), Ok(false));
+        assert_eq!(call("door", Some("Bearer listens")), Ok(true), "a key goes no further");
         assert_eq!(call("pump-7", None), Err(Refusal::CallUnauthorized));
         assert_eq!(call("pump-7", Some("Bearer calls")), Ok(true));
         assert_eq!(call("pump-8", Some("Bearer calls")), Err(Refusal::KeyForOthers));
@@ -502,7 +505,7 @@ mod tests {
         let inside = super::super::conn::mapped("10.1.2.3".parse().unwrap());
         let outside = super::super::conn::mapped("11.1.2.3".parse().unwrap());
         let call = |source, method: &str, path: &str| {
-            let asked = Asked { source, method: method.as_bytes(), path: path.as_bytes(), credentials: None };
+            let asked = Asked { source, method: method.as_bytes(), path: Some(path.as_bytes()), credentials: None };
             rules.call(b"any", &asked).err()
         };
         assert_eq!(call(&inside, "GET", "/status"), None);
@@ -523,6 +526,7 @@ mod tests {
             "/status/%252e",
             "/status\\..\\admin",
             "/status/..;/admin",
+            "/status/..%3B/admin",
             "/status/./x",
         ] {
             assert_eq!(call(&inside, "GET", other), Some(Refusal::PathForbidden), "{other}");

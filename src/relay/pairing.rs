@@ -93,15 +93,19 @@ impl<E: Engine<Mail = Message>> Tables<E> {
         let Some(rules) = &self.rules else { return Ok(request) };
         let bytes = self.head_of(slot, request.at).unwrap_or_default();
         let head = &request.head;
-        let behind = usize::from(request.named.strip.end.max(head.path.start));
+        let strip = request.named.strip;
+        // As the gateway sees it, where it gets the domain: with each slash behind that.
+        let domain_end = usize::from(request.named.name.end);
+        let behind = if strip.is_empty() { usize::from(head.path.start) } else { domain_end };
+        let path = bytes.get(behind..usize::from(head.path.end));
         let asked = Asked {
             source: &self.conns[slot].address,
             method: head.method_in(bytes),
-            path: &bytes[behind..usize::from(head.path.end).max(behind)],
+            path: path.filter(|_| head.method != Method::Connect),
             credentials: head.credentials.map(|credentials| credentials.of(bytes)),
         };
-        let took_key = rules.call(name.as_bytes(), &asked)?;
-        Ok(Request { key_used: took_key && !head.relay_credentials, ..request })
+        let key_used = rules.call(name.as_bytes(), &asked)? && !head.relay_credentials;
+        Ok(Request { key_used, ..request })
     }
 
     /// Notes that the rules keep somebody out. Whether they may be told: those that guess keys too fast are reset instead.
@@ -435,8 +439,14 @@ impl<E: Engine<Mail = Message>> Tables<E> {
             flow.return_pipe(self.engine.calls());
         }
         x.restart(&mut self.inboxes.account);
-        // It has no body, so nothing that has arrived since can be wrong with it.
-        let Ok(request) = self.request_again(slot, budget) else { return self.abort(id, true) };
+        let request = match self.request_again(slot, budget) {
+            Ok(request) => request,
+            // It has no body, so nothing that has arrived since can be wrong with it; but the rules may have changed.
+            Err(refusal) => {
+                let head = self.kept_head(id);
+                return self.decline(slot, &head, At::Kept, refusal, budget);
+            }
+        };
         let name = self.name_in(slot, &request);
         self.place(slot, &request, &name, Refusal::GatewayFailed, budget);
     }

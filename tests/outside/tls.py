@@ -117,7 +117,7 @@ def python(port, ca):
 def strangers(url, relay, other):
     child = start("gateway-stranger", ringback(), "gateway", "--relay", url, "--ca", other, "--domain", "stranger",
                   "--target", "127.0.0.1:1")
-    said = child.wait_for("not connected, backing off.*")[0]
+    said = child.wait_for("cannot connect to the relay.*")[0]
     assert "certificate" in said, said
     child.end()
     assert relay.counted("registered") == 0

@@ -168,15 +168,22 @@ fn clients_need_their_key() {
     }
 }
 
-/// What is for the relay alone is not passed on where no key is needed, either; an `Authorization` is.
+/// What is for the relay alone is not passed on where no key is needed, either; an `Authorization` that is no key is.
 #[test]
 fn keys_that_nobody_asked_for() {
     let server = server(rules(Call::Open));
     let mut gateway = gateway(&server, "dev", "k3y");
-    let mut client = server.client(get("/dev/") + "X-Relay-Authorization: Bearer k3y\r\n" + &bearer("k3y") + "\r\n");
-    gateway.expect(Dialect::Ptth.seen(&(get("/dev/") + &bearer("k3y")), true));
-    gateway.send(ok("x"));
-    client.expect(ok("x"));
+    let mut client = server.connect();
+    for (more, passed) in [
+        ("X-Relay-Authorization: Bearer k3y\r\n".to_owned() + &bearer("the device's"), bearer("the device's")),
+        (bearer("the device's"), bearer("the device's")),
+        (bearer("k3y"), String::new()),
+    ] {
+        client.send(get("/dev/") + &more + "\r\n");
+        gateway.expect(Dialect::Ptth.seen(&(get("/dev/") + &passed), true));
+        gateway.send(ok("x"));
+        client.expect(ok("x"));
+    }
 }
 
 /// A rule can narrow down from where, how and what is asked.
@@ -216,6 +223,15 @@ fn rules_narrow_down() {
     asks("GET /dev/status/../admin", Some(Refusal::PathForbidden));
     asks("GET /dev/status%2f..%2fadmin", Some(Refusal::PathForbidden));
     asks("OPTIONS http://relay/dev/admin", Some(Refusal::PathForbidden));
+    asks("GET /dev//status", Some(Refusal::PathForbidden));
+    let server = Server::start(Config {
+        rules: Some(Arc::new(Rules::new(Rule { paths: vec![(*b"/dev").into(), (*b"/").into()], ..open() }))),
+        ..config()
+    });
+    let _gateway = server.ptth("dev");
+    // In a tunnel any path can be asked for.
+    let mut tunnel = server.client("CONNECT /dev HTTP/1.1\r\nHost: relay\r\n\r\n");
+    tunnel.expect(Refusal::PathForbidden.closing());
 }
 
 /// New rules count for what has registered before: a gateway whose key is gone or expired is closed, one that serves a
@@ -247,6 +263,33 @@ fn keys_can_be_revoked() {
         client.expect(ok("y"));
         assert_eq!(server.held().parked, 1);
     }
+}
+
+/// A request whose gateway dies is judged by the rules of that moment: refused with words, not cut off.
+#[test]
+fn a_retry_is_judged_by_the_new_rules() {
+    let server = server(rules(Call::Key));
+    let _first = gateway(&server, "dev", "k3y");
+    let second = gateway(&server, "dev", "k3y");
+    let mut client = server.client(get("/dev/") + &bearer("k3y") + "\r\n");
+    let mut other = gateway(&server, "door", "d00r");
+    // The latest one was asked.
+    let mut after = Rules::new(Rule { call: Call::Key, ..RULE });
+    after.add_key(key("d00r", "door", Rights::all(), false)).unwrap();
+    after.add_key(key("k3y", "dev", Rights::LISTEN, false)).unwrap();
+    eventually("it is asked", || server.count(|counters| counters.requests.value()) == 1);
+    server.relay().set_rules(&Arc::new(after));
+    // The rules are there when a request is judged by them.
+    eventually("the rules count", || {
+        let mut probe = server.client(get("/dev/") + &bearer("k3y") + "\r\n");
+        probe.head().contains("key-for-others")
+    });
+    drop(second);
+    client.expect(Refusal::KeyForOthers.kept());
+    let mut served = server.client(get("/door/") + &bearer("d00r") + "\r\n");
+    other.expect(Dialect::Ptth.seen(&get("/door/"), true));
+    other.send(ok("x"));
+    served.expect(ok("x"));
 }
 
 /// A classic gateway that rests with its client loses it with its key, and the client is told so by the next answer.
