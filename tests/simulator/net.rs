@@ -98,11 +98,6 @@ impl<M> Net<M> {
         Net { world, tls: RefCell::new(Some(tls)), acting: Cell::new(0), stopping: Cell::new(false) }
     }
 
-    /// How many connections were by TLS, and how many of them got through their handshake.
-    pub fn made(&self) -> (usize, usize) {
-        self.tls.borrow().as_ref().map_or((0, 0), |tls| tls.made)
-    }
-
     /// From here on the relay may end connections however they stand.
     pub fn stop(&self) {
         self.stopping.set(true);
