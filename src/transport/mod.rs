@@ -111,6 +111,13 @@ impl Transport {
         }
     }
 
+    /// Bytes that the socket has taken since that was last asked, where `sent` have been sent: of a record that is
+    /// larger than what there is room for, nothing is sent for a while, although it moves.
+    #[inline]
+    pub fn take_moved(&self, sessions: &Sessions, sent: u32) -> u32 {
+        if self.is_secure() { sessions.take_moved(&self.socket) } else { sent }
+    }
+
     /// Bytes that were sent and that the peer has not acknowledged.
     pub fn unsent(&self, calls: &impl Calls) -> u32 {
         calls.unsent(&self.socket)

@@ -45,6 +45,8 @@ pub struct Session {
     sent: usize,
     /// Of the bytes that the next sends are given, so many have been sealed already and are, or were, in `owed`.
     sealed: usize,
+    /// Sealed bytes that the socket has taken since that was last asked.
+    moved: u32,
     state: State,
 }
 
@@ -231,6 +233,11 @@ impl Sessions {
         self.with(socket, |session, _| !session.owed.is_empty() && !session.state.failed)
     }
 
+    /// Sealed bytes that the socket has taken since that was last asked.
+    pub(super) fn take_moved(&self, socket: &Socket) -> u32 {
+        self.with(socket, |session, _| std::mem::take(&mut session.moved))
+    }
+
     pub(super) fn was_cut(&self, socket: &Socket) -> bool {
         self.with(socket, |session, _| session.state.cut)
     }
@@ -397,7 +404,9 @@ impl Session {
         if self.owed.is_empty() {
             return Ok(true);
         }
-        self.sent += calls.send(socket, &[IoSlice::new(&self.owed[self.sent..])], false)?;
+        let sent = calls.send(socket, &[IoSlice::new(&self.owed[self.sent..])], false)?;
+        self.sent += sent;
+        self.moved = self.moved.saturating_add(sent as u32);
         if self.sent < self.owed.len() {
             return Ok(false);
         }
@@ -454,6 +463,7 @@ impl Session {
             };
             let sealed = &work.sealed[..len];
             let taken = calls.send(socket, &[IoSlice::new(sealed)], false)?;
+            self.moved = self.moved.saturating_add(taken as u32);
             self.state.slow = taken < sealed.len();
             if self.state.slow {
                 self.owed.extend_from_slice(&sealed[taken..]);

@@ -46,8 +46,11 @@ impl Flow {
             }
         };
         self.blocked = stop == Stop::Blocked;
-        if stop == Stop::Blocked {
+        if self.blocked {
             desk.be_patient(sink);
+        }
+        if self.blocked || self.moved > 0 {
+            self.moved = sink.transport().take_moved(desk.sessions, self.moved);
         }
         // The next bytes may take long. If only the budget is used up, they come in the next turn.
         if self.corked && matches!(stop, Stop::Idle | Stop::Blocked) {
