@@ -3,7 +3,7 @@
 //! It keeps no bytes: what is received is opened where it lies, and what is to be sent is appended to the caller's memory. But
 //! it knows how far it has come in bytes that begin something, so those have to be there at each call.
 use rustls::{
-    ServerConfig,
+    ProtocolVersion, ServerConfig,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus},
 };
@@ -13,6 +13,11 @@ use std::sync::Arc;
 const RECORD_OVERHEAD: usize = 64;
 /// Plaintext bytes of a full record (RFC 8446 §5.1).
 pub const RECORD_BYTES: usize = 16_384;
+
+/// After so many bytes the keys that they were sealed with are renewed (TLS 1.3). Peers that count what they get ask for new
+/// keys after 2^37 (Java), with every record that they get until those are there: far more often than is allowed, if much is
+/// under way.
+const RENEW_BYTES: u64 = 1 << 35;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct Broken;
 pub struct Records {
     connection: UnbufferedServerConnection,
     finished: bool,
+    /// Bytes that were sealed with the present keys.
+    sealed: u64,
 }
 
 impl Records {
@@ -42,7 +49,7 @@ impl Records {
     /// The configuration cannot be used.
     pub fn accept(config: &Arc<ServerConfig>) -> Result<Records, Broken> {
         let connection = UnbufferedServerConnection::new(Arc::clone(config)).map_err(|_| Broken)?;
-        Ok(Records { connection, finished: false })
+        Ok(Records { connection, finished: false, sealed: 0 })
     }
 
     /// Opens the records in `bytes`: appends their plaintext to `opened`, and what the peer must be sent to `replies`.
@@ -111,6 +118,10 @@ impl Records {
     /// # Errors
     /// The connection may not send any more.
     pub fn seal(&mut self, bytes: &[u8], begun: &mut Vec<u8>, into: &mut [u8]) -> Result<usize, Broken> {
+        if self.sealed >= RENEW_BYTES {
+            self.renew(begun);
+        }
+        self.sealed += bytes.len() as u64;
         let mut at = 0;
         while !self.is_ready(begun, &mut |data| {
             at += data.encode(&mut into[at..]).map_err(|_| Broken)?;
@@ -121,6 +132,18 @@ impl Records {
                 traffic.encrypt(bytes, &mut into[at..]).map(|sealed| at + sealed).map_err(|_| Broken)
             }
             _ => Err(Broken),
+        }
+    }
+
+    /// Has the next records begin with new keys.
+    #[cold]
+    fn renew(&mut self, begun: &mut [u8]) {
+        self.sealed = 0;
+        if self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && let Ok(ConnectionState::WriteTraffic(traffic)) = self.connection.process_tls_records(begun).state
+        {
+            // The peer has asked for them at the same time, if this fails.
+            let _ = traffic.refresh_traffic_keys();
         }
     }
 
@@ -196,5 +219,75 @@ fn append(to: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, La
             Err(Some(needed)) if needed > room => room = needed,
             Err(_) => return to.truncate(before),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, pki_types::PrivatePkcs8KeyDer};
+    use std::io::{Read, Write};
+
+    /// A connection whose handshake is over, and its client.
+    fn connected() -> (Records, ClientConnection) {
+        let pair = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(pair.cert.der().clone()).expect("a root");
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()).into();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![pair.cert.der().clone()], key);
+        let mut records = Records::accept(&Arc::new(config.expect("it fits"))).expect("a connection");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = "relay.test".try_into().expect("a name");
+        let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
+        while client.is_handshaking() {
+            let replies = opened(&mut records, &mut client);
+            heard(&mut client, &replies);
+        }
+        let replies = opened(&mut records, &mut client);
+        heard(&mut client, &replies);
+        (records, client)
+    }
+
+    /// What the connection replies to all that the client has to say.
+    fn opened(records: &mut Records, client: &mut ClientConnection) -> Vec<u8> {
+        let (mut said, mut opened, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut said).expect("memory");
+        }
+        let (done, _) = records.open(&mut said, &mut opened, &mut replies).expect("both keep the protocol");
+        assert_eq!(done, said.len());
+        replies
+    }
+
+    /// What the client makes of records.
+    fn heard(client: &mut ClientConnection, mut sealed: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        while !sealed.is_empty() {
+            client.read_tls(&mut sealed).expect("memory");
+            client.process_new_packets().expect("the connection keeps the protocol");
+            let _ = client.reader().read_to_end(&mut plain);
+        }
+        plain
+    }
+
+    /// What is sealed before and behind a renewal of the keys arrives, and the client renews its own.
+    #[test]
+    fn keys_are_renewed_between_records() {
+        let (mut records, mut client) = connected();
+        let (mut begun, mut room) = (Vec::new(), vec![0; sealed_bytes(100)]);
+        let mut lens = Vec::new();
+        for sealed in [0, RENEW_BYTES - 100, RENEW_BYTES, 0] {
+            records.sealed = sealed;
+            let len = records.seal(&[7; 100], &mut begun, &mut room).expect("it is open");
+            assert_eq!(heard(&mut client, &room[..len]), [7; 100]);
+            lens.push(len);
+        }
+        // A KeyUpdate is a record of five bytes, as large as what is around it.
+        assert_eq!(lens[2], lens[0] + 5 + 1 + 16 + 5);
+        assert_eq!((lens[1], lens[3]), (lens[0], lens[0]));
+        assert_eq!(records.sealed, 100);
+        // The client answers a KeyUpdate with its own, before what it sends next.
+        client.writer().write_all(b"on").expect("memory");
+        assert!(opened(&mut records, &mut client).is_empty());
     }
 }

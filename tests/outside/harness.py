@@ -164,6 +164,14 @@ def service():
     return child.wait_for(r"listening at (\S+)")[1]
 
 
+def certificate(name):
+    """A certificate for this machine, and its key."""
+    paths = [os.path.join(directory, f"{name}.{kind}") for kind in ("crt", "key")]
+    run(need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1])
+    return paths
+
+
 def need(program):
     """The path of a program that the test cannot do without."""
     # sshd is not on everybody's path.

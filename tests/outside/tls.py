@@ -10,17 +10,9 @@ import ssl
 import threading
 
 import harness
-from harness import Relay, eventually, main, need, ringback, run, start
+from harness import Relay, certificate, eventually, main, need, ringback, run, start
 
 FILE = os.urandom(3 << 20)
-
-
-def certificate(name):
-    """A certificate for this machine, and its key."""
-    paths = [os.path.join(harness.directory, f"{name}.{kind}") for kind in ("crt", "key")]
-    run(need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-        "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1])
-    return paths
 
 
 def target(pair=None):
